@@ -1,0 +1,33 @@
+# The verbs that people use. `make run` and `make test` need nothing installed by hand on a
+# Debian machine with cargo, as root; `setup` is quick when everything is there already.
+
+.PHONY: setup run test lint bench deny fuzz
+
+CARGO ?= cargo
+# Load tests and browsers share two cores with the compiler: one test binary at a time is enough.
+export RUST_BACKTRACE ?= 1
+
+setup:
+	@./setup.sh build
+
+run: setup
+	$(CARGO) run --release -- up
+
+test:
+	@./setup.sh test
+	$(CARGO) test --workspace --locked
+	$(CARGO) build --locked
+	cd e2e && npm test
+
+lint:
+	@./setup.sh build
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
+	@./setup.sh deny
+	$(CARGO) deny --locked check bans licenses sources
+
+bench: setup
+	$(CARGO) run --release --locked -- bench voice
+
+fuzz:
+	cd fuzz && ./run.sh

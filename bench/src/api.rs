@@ -1,0 +1,93 @@
+//! The few REST calls that a load test needs.
+
+use anyhow::{Context, bail};
+use hype_protocol::gateway::{Channel, ChannelKind, ErrorBody, Guild, User};
+use hype_protocol::id::GuildId;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+/// A person signed in to the server under test.
+pub struct Account {
+    http: reqwest::Client,
+    base: String,
+    /// Who it is.
+    pub user: User,
+    /// For the gateway.
+    pub token: String,
+}
+
+#[derive(Deserialize)]
+struct SignedIn {
+    user: User,
+    access_token: String,
+}
+
+#[derive(Deserialize)]
+struct Failure {
+    error: ErrorBody,
+}
+
+impl Account {
+    /// Registers a new account at `base`, such as `http://127.0.0.1:8080`.
+    pub async fn register(base: &str, name: &str) -> anyhow::Result<Self> {
+        let http = reqwest::Client::builder().tls_danger_accept_invalid_certs(true).build()?;
+        let body = serde_json::json!({ "name": name, "password": format!("bench {name} password") });
+        let request = http.post(format!("{base}/api/v1/auth/register")).json(&body);
+        let signed_in: SignedIn = answer(request).await.context("register")?;
+        let token = signed_in.access_token;
+        Ok(Self { http, base: base.to_owned(), user: signed_in.user, token })
+    }
+
+    /// Creates a guild.
+    pub async fn create_guild(&self, name: &str) -> anyhow::Result<Guild> {
+        self.post("/guilds", &serde_json::json!({ "name": name })).await
+    }
+
+    /// Creates a voice channel without a limit of its own.
+    pub async fn create_voice(&self, guild: GuildId, name: &str) -> anyhow::Result<Channel> {
+        let body = serde_json::json!({ "name": name, "kind": ChannelKind::Voice });
+        self.post(&format!("/guilds/{guild}/channels"), &body).await
+    }
+
+    /// Makes an invite to a guild and returns its code.
+    pub async fn invite(&self, guild: GuildId) -> anyhow::Result<String> {
+        #[derive(Deserialize)]
+        struct Invite {
+            code: String,
+        }
+        let invite: Invite =
+            self.post(&format!("/guilds/{guild}/invites"), &serde_json::json!({})).await?;
+        Ok(invite.code)
+    }
+
+    /// Joins the guild of an invite.
+    pub async fn accept(&self, code: &str) -> anyhow::Result<Guild> {
+        self.post(&format!("/invites/{code}/accept"), &serde_json::json!({})).await
+    }
+
+    async fn post<T: DeserializeOwned>(&self, path: &str, body: &impl Serialize) -> anyhow::Result<T> {
+        let url = format!("{}/api/v1{path}", self.base);
+        let request = self.http.post(url).bearer_auth(&self.token).json(body);
+        answer(request).await.with_context(|| format!("POST {path}"))
+    }
+}
+
+/// How often a request that was told to come back later is tried.
+const ATTEMPTS: usize = 100;
+
+async fn answer<T: DeserializeOwned>(request: reqwest::RequestBuilder) -> anyhow::Result<T> {
+    for _ in 0..ATTEMPTS {
+        let request = request.try_clone().context("the body is in memory")?;
+        let response = request.send().await?;
+        let status = response.status();
+        if status.is_success() {
+            return Ok(response.json().await?);
+        }
+        let Failure { error } = response.json().await.context(status)?;
+        match error.retry_after_ms {
+            Some(wait) => tokio::time::sleep(std::time::Duration::from_millis(wait)).await,
+            None => bail!("{status}: {} ({})", error.message, error.code),
+        }
+    }
+    bail!("still told to come back later after {ATTEMPTS} tries")
+}

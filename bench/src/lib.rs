@@ -1,0 +1,28 @@
+//! `hype bench`: loads a running Hype through its public API, with native clients whose SRTP is
+//! webrtc-srtp (not our own), and checks every packet that comes back.
+//! It never looks inside the server: what it reports is what clients get.
+
+mod api;
+mod gateway;
+mod peer;
+mod tally;
+mod voice;
+
+use clap::Subcommand;
+
+/// What to measure.
+#[derive(Debug, Subcommand)]
+pub enum Bench {
+    /// One voice channel full of native clients: counts, losses and latency of every packet.
+    Voice(voice::Options),
+}
+
+/// Runs one benchmark; prints its result to standard output.
+///
+/// # Errors
+/// When the server cannot be reached or refuses, or when a check of the result fails.
+pub async fn run(bench: Bench) -> anyhow::Result<()> {
+    match bench {
+        Bench::Voice(options) => voice::run(options).await,
+    }
+}

@@ -1,0 +1,98 @@
+//! Guilds as their members see them: channels, people, and who is in which voice channel.
+
+use hype_protocol::gateway::{Channel, ChannelKind, Event, Guild, VoiceState};
+use hype_protocol::id::{ChannelId, GuildId, UserId};
+use hype_protocol::observation::SessionStatus;
+
+use crate::app::App;
+use crate::domain::{auth, member, text};
+use crate::error::Error;
+use crate::event::Audience;
+use crate::store::snowflake::unix_ms;
+
+/// A session as the members of its guild see it.
+pub fn voice_state(guild: GuildId, session: SessionStatus) -> VoiceState {
+    VoiceState {
+        guild_id: guild,
+        channel_id: session.room.into(),
+        user_id: session.user,
+        session_id: session.session,
+        source: session.session.source(),
+        flags: session.flags,
+        producers: session.producers,
+    }
+}
+
+/// Who is in a voice channel.
+pub fn voice_states(app: &App, guild: GuildId, channel: ChannelId) -> Vec<VoiceState> {
+    let sessions = app.voice.sessions_in(channel.into());
+    sessions.into_iter().map(|session| voice_state(guild, session)).collect()
+}
+
+/// Adds what only the media plane knows to a guild from the store.
+fn with_voice_states(app: &App, mut guild: Guild) -> Guild {
+    guild.voice_states = guild
+        .channels
+        .iter()
+        .filter(|channel| channel.kind == ChannelKind::Voice)
+        .flat_map(|channel| voice_states(app, guild.id, channel.id))
+        .collect();
+    guild
+}
+
+/// Makes a guild with a text and a voice channel; its maker owns it.
+///
+/// # Errors
+/// [`Error::InvalidRequest`], or [`Error::LimitReached`] when the person is in too many guilds.
+pub async fn create(app: &App, owner: UserId, name: &str) -> Result<Guild, Error> {
+    let name = text::title(name)?;
+    let owner = auth::me(app, owner).await?;
+    let id = GuildId(app.ids.next().await.map_err(Error::internal)?);
+    let mut channels = Vec::with_capacity(2);
+    for (name, kind) in [("general", ChannelKind::Text), ("Lounge", ChannelKind::Voice)] {
+        channels.push(Channel {
+            id: ChannelId(app.ids.next().await.map_err(Error::internal)?),
+            guild_id: id,
+            name: name.to_owned(),
+            kind,
+            user_limit: 0,
+        });
+    }
+    let guild = Guild {
+        id,
+        name,
+        owner_id: owner.id,
+        channels,
+        members: vec![owner],
+        voice_states: Vec::new(),
+    };
+    if !app.store.create_guild(&guild, app.config.quotas.guilds_per_user, unix_ms()).await? {
+        return Err(Error::LimitReached("you are in as many guilds as one can be in"));
+    }
+    app.bus.publish(Audience::User(guild.owner_id), Event::GuildAdded(guild.clone()));
+    Ok(guild)
+}
+
+/// A guild as a member sees it.
+///
+/// # Errors
+/// [`Error::NotFound`] to everybody else.
+pub async fn get(app: &App, user: UserId, id: GuildId) -> Result<Guild, Error> {
+    member::require(app, id, user).await?;
+    let guild = app.store.guild(id).await?.ok_or(Error::NotFound)?;
+    Ok(with_voice_states(app, guild))
+}
+
+/// All guilds of a person.
+///
+/// # Errors
+/// When the store fails.
+pub async fn list(app: &App, user: UserId) -> Result<Vec<Guild>, Error> {
+    let mut guilds = Vec::new();
+    for id in app.store.guilds_of(user).await? {
+        if let Some(guild) = app.store.guild(id).await? {
+            guilds.push(with_voice_states(app, guild));
+        }
+    }
+    Ok(guilds)
+}

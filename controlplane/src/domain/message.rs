@@ -1,0 +1,56 @@
+//! Messages of text channels: stored first, then told to the guild.
+
+use hype_protocol::gateway::{ChannelKind, Event, Message};
+use hype_protocol::id::{ChannelId, MessageId, UserId};
+
+use crate::app::App;
+use crate::domain::{auth, member, text};
+use crate::error::Error;
+use crate::event::Audience;
+use crate::store::message::Page;
+use crate::store::snowflake;
+
+/// Sends a message.
+///
+/// # Errors
+/// [`Error::NotFound`] for strangers, [`Error::NotATextChannel`], [`Error::InvalidRequest`].
+pub async fn send(
+    app: &App,
+    user: UserId,
+    channel: ChannelId,
+    content: &str,
+) -> Result<Message, Error> {
+    let channel = member::channel(app, channel, user).await?;
+    if channel.kind != ChannelKind::Text {
+        return Err(Error::NotATextChannel);
+    }
+    let content = text::message(content)?;
+    let author = auth::me(app, user).await?;
+    let id = app.ids.next().await.map_err(Error::internal)?;
+    let message = Message {
+        id: MessageId(id),
+        channel_id: channel.id,
+        guild_id: channel.guild_id,
+        author,
+        content,
+        created_at_ms: snowflake::made_at_ms(id),
+    };
+    app.store.create_message(&message).await?;
+    app.bus.publish(Audience::Guild(channel.guild_id), Event::MessageCreated(message.clone()));
+    Ok(message)
+}
+
+/// Some messages of a channel, newest first.
+///
+/// # Errors
+/// [`Error::NotFound`] for strangers.
+pub async fn page(
+    app: &App,
+    user: UserId,
+    channel: ChannelId,
+    page: Page,
+    limit: u32,
+) -> Result<Vec<Message>, Error> {
+    let channel = member::channel(app, channel, user).await?;
+    Ok(app.store.messages(channel.id, page, limit).await?)
+}

@@ -1,0 +1,118 @@
+//! What handlers take from a request: the caller, a JSON body, ids in the path, a query.
+//! Whatever is wrong with one is answered in the one error shape of the API.
+
+use std::str::FromStr;
+
+use axum::body::Bytes;
+use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, header};
+use hype_protocol::id::UserId;
+use serde::de::DeserializeOwned;
+
+use crate::app::Shared;
+use crate::domain::auth;
+use crate::error::Error;
+
+/// The largest body of a request, in bytes.
+pub const MAX_BODY: usize = 64 * 1024;
+
+/// The person whose access token came with the request.
+#[derive(Debug, Clone, Copy)]
+pub struct Caller(pub UserId);
+
+/// RFC 6750 §2.1; the scheme's name is compared without case (RFC 9110 §11.1).
+fn bearer(headers: &HeaderMap) -> Option<&str> {
+    let (scheme, token) = headers.get(header::AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
+}
+
+impl FromRequestParts<Shared> for Caller {
+    type Rejection = Error;
+
+    async fn from_request_parts(parts: &mut Parts, app: &Shared) -> Result<Self, Error> {
+        let token = bearer(&parts.headers).ok_or(Error::Unauthenticated)?;
+        let user = auth::authenticate(app, token)?;
+        app.limits.user(user)?;
+        Ok(Self(user))
+    }
+}
+
+/// A JSON body.
+#[derive(Debug)]
+pub struct Body<T>(pub T);
+
+impl<T: DeserializeOwned> FromRequest<Shared> for Body<T> {
+    type Rejection = Error;
+
+    async fn from_request(request: Request, app: &Shared) -> Result<Self, Error> {
+        // A browser asks before it sends this type to another origin, so no foreign page can post.
+        let is_json = request
+            .headers()
+            .get(header::CONTENT_TYPE)
+            .and_then(|value| value.to_str().ok())
+            .and_then(|value| value.split(';').next())
+            .is_some_and(|value| value.trim().eq_ignore_ascii_case("application/json"));
+        if !is_json {
+            return Err(Error::invalid("send the body as application/json"));
+        }
+        let bytes = Bytes::from_request(request, app).await.map_err(|rejection| {
+            match rejection.status() {
+                axum::http::StatusCode::PAYLOAD_TOO_LARGE => Error::BodyTooLarge(MAX_BODY),
+                _ => Error::invalid("the body did not arrive whole"),
+            }
+        })?;
+        serde_json::from_slice(&bytes)
+            .map(Self)
+            .map_err(|error| Error::invalid(format!("the body is not what this path takes: {error}")))
+    }
+}
+
+/// One id in the path. A text that is no id names nothing, so it is not found.
+#[derive(Debug, Clone, Copy)]
+pub struct Id<T>(pub T);
+
+fn id<T: FromStr>(text: &str) -> Result<T, Error> {
+    text.parse().map_err(|_| Error::NotFound)
+}
+
+impl<T: FromStr> FromRequestParts<Shared> for Id<T> {
+    type Rejection = Error;
+
+    async fn from_request_parts(parts: &mut Parts, app: &Shared) -> Result<Self, Error> {
+        let Path(text) = Path::<String>::from_request_parts(parts, app)
+            .await
+            .map_err(|_| Error::NotFound)?;
+        id(&text).map(Self)
+    }
+}
+
+/// Two ids in the path.
+#[derive(Debug, Clone, Copy)]
+pub struct Ids<T, U>(pub T, pub U);
+
+impl<T: FromStr, U: FromStr> FromRequestParts<Shared> for Ids<T, U> {
+    type Rejection = Error;
+
+    async fn from_request_parts(parts: &mut Parts, app: &Shared) -> Result<Self, Error> {
+        let Path((one, two)) = Path::<(String, String)>::from_request_parts(parts, app)
+            .await
+            .map_err(|_| Error::NotFound)?;
+        Ok(Self(id(&one)?, id(&two)?))
+    }
+}
+
+/// The query of the URL.
+#[derive(Debug)]
+pub struct Search<T>(pub T);
+
+impl<T: DeserializeOwned> FromRequestParts<Shared> for Search<T> {
+    type Rejection = Error;
+
+    async fn from_request_parts(parts: &mut Parts, app: &Shared) -> Result<Self, Error> {
+        let Query(query) = Query::<T>::from_request_parts(parts, app)
+            .await
+            .map_err(|error| Error::invalid(format!("the query is wrong: {error}")))?;
+        Ok(Self(query))
+    }
+}

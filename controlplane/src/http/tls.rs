@@ -1,0 +1,152 @@
+//! TLS for the page and the API: browsers give no microphone to plain HTTP away from localhost.
+//! Certificates come from files, or a self-signed one is made once and kept in the data directory.
+
+use std::fs::OpenOptions;
+use std::io::{self, Write};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rcgen::{CertificateParams, DistinguishedName, DnType, KeyPair, SanType};
+use rustls::ServerConfig;
+use rustls::crypto::aws_lc_rs;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+
+use crate::config::Tls;
+
+/// Why there is no TLS.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A file could not be read.
+    #[error("cannot read {path}: {reason}", path = path.display())]
+    File {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        reason: String,
+    },
+    /// A certificate could not be made or kept.
+    #[error("cannot make a self-signed certificate: {0}")]
+    Made(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// Certificate and key do not fit, or TLS refuses them.
+    #[error("TLS refuses the certificate or its key: {0}")]
+    Refused(#[from] rustls::Error),
+}
+
+/// The TLS settings; none for plain HTTP.
+///
+/// # Errors
+/// When certificate or key cannot be read, made or used.
+pub fn open(tls: &Tls, data_dir: &Path) -> Result<Option<Arc<ServerConfig>>, Error> {
+    let (certificate, key) = match tls {
+        Tls::Off => return Ok(None),
+        Tls::Files { certificate, key } => (certificate.clone(), key.clone()),
+        Tls::SelfSigned => self_signed(data_dir)?,
+    };
+    let unreadable = |path: &Path, reason: &dyn std::fmt::Display| Error::File {
+        path: path.to_owned(),
+        reason: reason.to_string(),
+    };
+    let chain = CertificateDer::pem_file_iter(&certificate)
+        .and_then(Iterator::collect::<Result<Vec<_>, _>>)
+        .map_err(|error| unreadable(&certificate, &error))?;
+    if chain.is_empty() {
+        return Err(unreadable(&certificate, &"it holds no certificate in PEM"));
+    }
+    let key = PrivateKeyDer::from_pem_file(&key).map_err(|error| unreadable(&key, &error))?;
+    let mut config = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+        .with_safe_default_protocol_versions()?
+        .with_no_client_auth()
+        .with_single_cert(chain, key)?;
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    Ok(Some(Arc::new(config)))
+}
+
+/// The address from which this machine reaches others; nothing is sent to find it.
+fn own_address(any: IpAddr, other: IpAddr) -> Option<IpAddr> {
+    let socket = UdpSocket::bind(SocketAddr::new(any, 0)).ok()?;
+    socket.connect(SocketAddr::new(other, 9)).ok()?;
+    let address = socket.local_addr().ok()?.ip();
+    (!address.is_unspecified()).then_some(address)
+}
+
+/// The addresses by which people can reach this machine: loopback, and the primary ones.
+pub fn local_addresses() -> Vec<IpAddr> {
+    let v6_any = IpAddr::V6(Ipv6Addr::UNSPECIFIED);
+    let mut addresses =
+        vec![IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)];
+    // Documentation prefixes (RFC 5737, RFC 3849): the default route decides.
+    let others = [
+        (IpAddr::V4(Ipv4Addr::UNSPECIFIED), IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1))),
+        (v6_any, IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1))),
+    ];
+    addresses.extend(interface_addresses());
+    addresses.extend(others.into_iter().filter_map(|(any, other)| own_address(any, other)));
+    addresses.sort_unstable();
+    addresses.dedup();
+    addresses
+}
+
+/// IPv4 addresses of all interfaces as the kernel's routing table lists them, and global IPv6 ones.
+fn interface_addresses() -> Vec<IpAddr> {
+    let mut found = Vec::new();
+    // In fib_trie each own address is a leaf `|-- ADDRESS` followed by `/32 host LOCAL`.
+    if let Ok(trie) = std::fs::read_to_string("/proc/net/fib_trie") {
+        let mut leaf: Option<Ipv4Addr> = None;
+        for line in trie.lines().map(str::trim) {
+            if let Some(address) = line.strip_prefix("|-- ") {
+                leaf = address.parse().ok();
+            } else if line.starts_with("/32 host LOCAL") {
+                found.extend(leaf.take().filter(|leaf| !leaf.is_loopback()).map(IpAddr::V4));
+            }
+        }
+    }
+    if let Ok(list) = std::fs::read_to_string("/proc/net/if_inet6") {
+        for line in list.lines() {
+            let mut fields = line.split_whitespace();
+            let address = fields.next().and_then(|hex| u128::from_str_radix(hex, 16).ok());
+            // Columns: address, index, prefix length, scope (00 is global).
+            let is_global = fields.nth(2) == Some("00");
+            found.extend(
+                address.filter(|_| is_global).map(|bits| IpAddr::V6(Ipv6Addr::from(bits))),
+            );
+        }
+    }
+    found
+}
+
+fn write_private(path: &Path, text: &str) -> io::Result<()> {
+    let mut file =
+        OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?;
+    file.write_all(text.as_bytes())?;
+    file.sync_all()
+}
+
+/// The paths of the kept certificate and key, which are made when they are missing.
+fn self_signed(data_dir: &Path) -> Result<(PathBuf, PathBuf), Error> {
+    let certificate_path = data_dir.join("tls-certificate.pem");
+    let key_path = data_dir.join("tls-key.pem");
+    if certificate_path.exists() && key_path.exists() {
+        return Ok((certificate_path, key_path));
+    }
+    let make = || -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+        let key = KeyPair::generate()?;
+        let mut params = CertificateParams::new(vec!["localhost".to_owned()])?;
+        params.subject_alt_names.extend(local_addresses().into_iter().map(SanType::IpAddress));
+        let mut name = DistinguishedName::new();
+        name.push(DnType::CommonName, "Hype, self-signed");
+        params.distinguished_name = name;
+        let now = std::time::SystemTime::now();
+        params.not_before = (now - std::time::Duration::from_secs(86_400)).into();
+        // Apple's systems refuse server certificates that are good for more than 825 days.
+        params.not_after = (now + std::time::Duration::from_secs(800 * 86_400)).into();
+        let certificate = params.self_signed(&key)?;
+        write_private(&key_path, &key.serialize_pem())?;
+        write_private(&certificate_path, &certificate.pem())?;
+        Ok(())
+    };
+    make().map_err(Error::Made)?;
+    Ok((certificate_path, key_path))
+}

@@ -1,0 +1,226 @@
+//! Start and end of a control replica: data directory, keys, store, voice, gateway, HTTP.
+//! What fails at start says what to do about it; the end takes at most 1.5 s.
+
+use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
+use std::io;
+use std::net::SocketAddr;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use hype_protocol::identity::{self, Authority, Identity, Role, Subject};
+use tokio::sync::watch;
+
+use crate::app::{App, Shared};
+use crate::config::{self, Config};
+use crate::domain::auth::password::Passwords;
+use crate::domain::auth::token::Tokens;
+use crate::event::Bus;
+use crate::gateway::Gateway;
+use crate::http::limit::Limits;
+use crate::http::{self, serve, tls};
+use crate::store::snowflake::{Snowflakes, unix_ms};
+use crate::store::{self, Store};
+use crate::voice::{self, Voice};
+use crate::{Environment, Nodes, error};
+
+/// How often expired sign-ins are forgotten.
+const CLEANING_PERIOD: Duration = Duration::from_secs(3600);
+/// How long the store may take to close; the log holds whatever it could not write back.
+const CLOSE_TIMEOUT: Duration = Duration::from_millis(500);
+
+/// Why the control plane did not start, or ended.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A setting is out of range.
+    #[error(transparent)]
+    Config(#[from] config::Invalid),
+    /// The data directory cannot be used.
+    #[error("cannot use the data directory {path}: {source}", path = path.display())]
+    DataDir {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// Another process uses the data directory.
+    #[error("the data directory {path} is in use by another process: stop it, or choose another \
+             directory with --data-dir", path = .0.display())]
+    InUse(PathBuf),
+    /// The database cannot be opened.
+    #[error("cannot open the database: {0}")]
+    Store(#[from] store::Error),
+    /// A certificate is missing or wrong.
+    #[error(transparent)]
+    Tls(#[from] tls::Error),
+    /// This replica's identity in the fleet is missing or wrong.
+    #[error("cannot use the fleet's certificates: {0}")]
+    Identity(#[from] identity::Error),
+    /// The HTTP address cannot be used.
+    #[error("cannot listen on {address}: {source}. Choose another one with --http")]
+    Bind {
+        /// Which.
+        address: SocketAddr,
+        /// Why.
+        source: io::Error,
+    },
+    /// The listening socket broke.
+    #[error("serving HTTP failed: {0}")]
+    Serve(#[source] io::Error),
+    /// A part did not start.
+    #[error("cannot start: {0}")]
+    Part(#[from] error::Error),
+    /// The link listener for nodes did not start.
+    #[error("cannot listen for nodes: {0}")]
+    Link(#[from] voice::link::Error),
+}
+
+/// The data directory, ours alone for as long as this lives.
+struct DataDir {
+    path: PathBuf,
+    _lock: File,
+}
+
+impl DataDir {
+    fn open(path: &Path) -> Result<Self, Error> {
+        let failed = |source| Error::DataDir { path: path.to_owned(), source };
+        DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(failed)?;
+        let lock = OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .open(path.join("lock"))
+            .map_err(failed)?;
+        match lock.try_lock() {
+            Ok(()) => Ok(Self { path: path.to_owned(), _lock: lock }),
+            // Two processes would make the same ids.
+            Err(TryLockError::WouldBlock) => Err(Error::InUse(path.to_owned())),
+            Err(TryLockError::Error(source)) => Err(failed(source)),
+        }
+    }
+
+    fn file(&self, name: &str) -> PathBuf {
+        self.path.join(name)
+    }
+}
+
+/// This replica's identity, and the authority when its key is here.
+fn identities(config: &Config, pki_dir: &Path) -> Result<(Identity, Option<Authority>), Error> {
+    let has_key = pki_dir.join("ca.key").exists();
+    if !Identity::exists(pki_dir, Role::Control) {
+        let authority = Authority::open(pki_dir)?;
+        let identity = authority.issue(&Subject::Control(config.control.clone()), pki_dir)?;
+        return Ok((identity, Some(authority)));
+    }
+    let authority = if has_key { Some(Authority::load(pki_dir)?) } else { None };
+    Ok((Identity::load(pki_dir, Role::Control)?, authority))
+}
+
+/// Runs a control replica until `shutdown` completes. `on_bound` gets the HTTP address once it is
+/// listening (useful with port 0); people can join once `/healthz` answers 200.
+///
+/// # Errors
+/// When a setting is wrong, or a part cannot start or breaks.
+pub async fn run(
+    config: Config,
+    environment: Environment,
+    on_bound: impl FnOnce(SocketAddr),
+    shutdown: impl Future<Output = ()>,
+) -> Result<(), Error> {
+    config.validate()?;
+    let data_dir = DataDir::open(&config.data_dir)?;
+    let tls = tls::open(&config.tls, &data_dir.path)?;
+    // Bound first: a port that is taken is the likeliest mistake, and the quickest to tell.
+    let address = config.http;
+    let bind_failed = |source| Error::Bind { address, source };
+    let listener = serve::bind(address).map_err(bind_failed)?;
+    let bound = listener.local_addr().map_err(bind_failed)?;
+    let (stop, stopping) = watch::channel(false);
+    let app = build(config, environment, &data_dir, stopping).await?;
+    let cleaning = tokio::spawn(clean(Arc::clone(&app)));
+    let handle = axum_server::Handle::new();
+    let serving = tokio::spawn(serve::serve(
+        listener,
+        tls,
+        handle.clone(),
+        http::router(Arc::clone(&app)),
+    ));
+    on_bound(bound);
+    let mut serving = serving;
+    let outcome = tokio::select! {
+        () = shutdown => None,
+        ended = &mut serving => Some(ended),
+    };
+    // Sockets of the gateway close by themselves once they see this; requests get a moment.
+    stop.send_replace(true);
+    handle.graceful_shutdown(Some(serve::GRACE));
+    let ended = match outcome {
+        Some(ended) => ended,
+        None => serving.await,
+    };
+    cleaning.abort();
+    app.voice.stop().await;
+    if tokio::time::timeout(CLOSE_TIMEOUT, app.store.close()).await.is_err() {
+        tracing::warn!("the database did not close in time; its log is read at the next start");
+    }
+    match ended {
+        Ok(outcome) => outcome.map_err(Error::Serve),
+        Err(error) => Err(Error::Serve(io::Error::other(error))),
+    }
+}
+
+async fn build(
+    config: Config,
+    environment: Environment,
+    data_dir: &DataDir,
+    stopping: watch::Receiver<bool>,
+) -> Result<Shared, Error> {
+    let token_path = data_dir.file("token.key");
+    let tokens = Tokens::open(&token_path, config.tokens)
+        .map_err(|source| Error::DataDir { path: token_path, source })?;
+    let passwords = Passwords::new(&config.argon2)?;
+    let store = Store::open_sqlite(&data_dir.file("hype.sqlite"), config.store_readers).await?;
+    let ids = Snowflakes::new(config.id_worker, store.newest_id().await?);
+    let bus = Bus::default();
+    let Environment { coordination, nodes, metrics } = environment;
+    let voice = Voice::start(config.control.clone(), coordination, store.clone(), bus.clone());
+    let authority = match nodes {
+        Nodes::InProcess(end) => {
+            voice.attach(end);
+            None
+        }
+        Nodes::Quic { pki_dir, link, announce } => {
+            let (identity, authority) = identities(&config, &pki_dir)?;
+            voice.listen(identity, link, announce).await?;
+            authority.map(Arc::new)
+        }
+    };
+    Ok(Arc::new(App {
+        limits: Limits::new(&config.limits),
+        gateway: Gateway::start(bus.clone()),
+        config,
+        store,
+        ids,
+        tokens,
+        passwords,
+        bus,
+        voice,
+        metrics,
+        authority,
+        stopping,
+    }))
+}
+
+async fn clean(app: Shared) {
+    let mut period = tokio::time::interval(CLEANING_PERIOD);
+    loop {
+        period.tick().await;
+        match app.store.forget_expired_sign_ins(unix_ms()).await {
+            Ok(0) => {}
+            Ok(forgotten) => tracing::info!(forgotten, "expired sign-ins forgotten"),
+            Err(cause) => tracing::warn!(%cause, "expired sign-ins could not be forgotten"),
+        }
+    }
+}

@@ -1,0 +1,77 @@
+//! Invites: codes that make whoever has one a member of a guild.
+
+use hype_protocol::id::{GuildId, UserId};
+use sqlx::Row;
+
+use super::{Result, Store, key, loaded, stored};
+
+/// An invite as stored, with what a stranger may see of its guild.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Invite {
+    /// What people pass on.
+    pub code: String,
+    /// To which guild.
+    pub guild: GuildId,
+    /// The guild's name.
+    pub guild_name: String,
+}
+
+impl Store {
+    /// Adds an invite; when the guild has `quota` of them already, the oldest ends.
+    ///
+    /// # Errors
+    /// [`super::Error::Conflict`] when the code is used or the guild is not there.
+    pub async fn create_invite(
+        &self,
+        code: &str,
+        guild: GuildId,
+        creator: UserId,
+        quota: u32,
+        now_ms: u64,
+    ) -> Result<()> {
+        let mut write = self.write().await?;
+        sqlx::query(
+            "DELETE FROM invites WHERE code IN (\
+               SELECT code FROM invites WHERE guild_id = $1 \
+               ORDER BY created_at_ms DESC, code LIMIT 1000000 OFFSET $2)",
+        )
+        .bind(key(guild.0))
+        .bind(i64::from(quota) - 1)
+        .execute(&mut *write)
+        .await?;
+        sqlx::query(
+            "INSERT INTO invites (code, guild_id, creator_id, created_at_ms) \
+             VALUES ($1, $2, $3, $4)",
+        )
+        .bind(code)
+        .bind(stored(guild.0)?)
+        .bind(stored(creator.0)?)
+        .bind(stored(now_ms)?)
+        .execute(&mut *write)
+        .await?;
+        write.commit().await?;
+        Ok(())
+    }
+
+    /// The invite with this code.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn invite(&self, code: &str) -> Result<Option<Invite>> {
+        let row = sqlx::query(
+            "SELECT invites.code, guilds.id, guilds.name \
+             FROM invites JOIN guilds ON guilds.id = invites.guild_id WHERE invites.code = $1",
+        )
+        .bind(code)
+        .fetch_optional(&self.readers)
+        .await?;
+        row.map(|row| {
+            Ok(Invite {
+                code: row.try_get("code")?,
+                guild: GuildId(loaded(row.try_get("id")?)?),
+                guild_name: row.try_get("name")?,
+            })
+        })
+        .transpose()
+    }
+}

@@ -1,0 +1,108 @@
+//! Who is a member of which guild.
+
+use hype_protocol::id::{GuildId, UserId};
+
+use super::{Result, Store, key, loaded, stored};
+
+/// What became of a try to join a guild.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Added {
+    /// A member now.
+    New,
+    /// A member already.
+    Already,
+    /// The guild has all the members that it may have.
+    GuildFull,
+    /// The person is in all the guilds that one may be in.
+    TooManyGuilds,
+}
+
+impl Store {
+    /// Makes somebody a member.
+    ///
+    /// # Errors
+    /// [`super::Error::Conflict`] when the guild or the person is not there.
+    pub async fn add_member(
+        &self,
+        guild: GuildId,
+        user: UserId,
+        guild_quota: u32,
+        user_quota: u32,
+        now_ms: u64,
+    ) -> Result<Added> {
+        let mut write = self.write().await?;
+        let is_member: bool = sqlx::query_scalar(
+            "SELECT EXISTS (SELECT 1 FROM members WHERE guild_id = $1 AND user_id = $2)",
+        )
+        .bind(key(guild.0))
+        .bind(key(user.0))
+        .fetch_one(&mut *write)
+        .await?;
+        if is_member {
+            return Ok(Added::Already);
+        }
+        let members: i64 = sqlx::query_scalar("SELECT COUNT(*) FROM members WHERE guild_id = $1")
+            .bind(key(guild.0))
+            .fetch_one(&mut *write)
+            .await?;
+        if members >= i64::from(guild_quota) {
+            return Ok(Added::GuildFull);
+        }
+        let guilds: i64 = sqlx::query_scalar("SELECT COUNT(*) FROM members WHERE user_id = $1")
+            .bind(key(user.0))
+            .fetch_one(&mut *write)
+            .await?;
+        if guilds >= i64::from(user_quota) {
+            return Ok(Added::TooManyGuilds);
+        }
+        sqlx::query("INSERT INTO members (guild_id, user_id, joined_at_ms) VALUES ($1, $2, $3)")
+            .bind(stored(guild.0)?)
+            .bind(stored(user.0)?)
+            .bind(stored(now_ms)?)
+            .execute(&mut *write)
+            .await?;
+        write.commit().await?;
+        Ok(Added::New)
+    }
+
+    /// True when the person is a member of the guild.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn is_member(&self, guild: GuildId, user: UserId) -> Result<bool> {
+        Ok(sqlx::query_scalar(
+            "SELECT EXISTS (SELECT 1 FROM members WHERE guild_id = $1 AND user_id = $2)",
+        )
+        .bind(key(guild.0))
+        .bind(key(user.0))
+        .fetch_one(&self.readers)
+        .await?)
+    }
+
+    /// The guilds that somebody is a member of, first joined first.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn guilds_of(&self, user: UserId) -> Result<Vec<GuildId>> {
+        let ids: Vec<i64> = sqlx::query_scalar(
+            "SELECT guild_id FROM members WHERE user_id = $1 ORDER BY joined_at_ms, guild_id",
+        )
+        .bind(key(user.0))
+        .fetch_all(&self.readers)
+        .await?;
+        ids.into_iter().map(|id| loaded(id).map(GuildId)).collect()
+    }
+
+    /// How many members a guild has.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn member_count(&self, guild: GuildId) -> Result<u64> {
+        loaded(
+            sqlx::query_scalar("SELECT COUNT(*) FROM members WHERE guild_id = $1")
+                .bind(key(guild.0))
+                .fetch_one(&self.readers)
+                .await?,
+        )
+    }
+}

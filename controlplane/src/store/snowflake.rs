@@ -1,0 +1,154 @@
+//! Ids that grow with time: 42 bits of milliseconds since 2025, 10 bits of worker, 11 of counter,
+//! below 2^63 until the year 2164. Two workers never make the same one, nor does one worker twice:
+//! a clock that goes back makes it wait, and refuse when the wait would be long.
+
+use std::sync::Mutex;
+use std::sync::PoisonError;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+/// 2025-01-01T00:00:00Z in Unix milliseconds.
+pub const EPOCH_MS: u64 = 1_735_689_600_000;
+/// The highest worker number.
+pub const MAX_WORKER: u16 = 1023;
+/// How far the clock may be behind the last id before ids are refused.
+const PATIENCE: Duration = Duration::from_millis(500);
+
+const COUNTER_BITS: u32 = 11;
+const WORKER_BITS: u32 = 10;
+const TIME_SHIFT: u32 = COUNTER_BITS + WORKER_BITS;
+
+/// The clock is behind the last id that was made, by more than the generator waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the system clock went back by {behind_ms} ms: no new ids until it has caught up")]
+pub struct ClockWentBack {
+    /// By how much, in milliseconds.
+    pub behind_ms: u64,
+}
+
+/// Now, in Unix milliseconds.
+pub fn unix_ms() -> u64 {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map(|since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+        .unwrap_or(0)
+}
+
+/// When an id was made, in Unix milliseconds.
+pub fn made_at_ms(id: u64) -> u64 {
+    (id >> TIME_SHIFT) + EPOCH_MS
+}
+
+#[derive(Debug)]
+struct Last {
+    time_ms: u64,
+    counter: u64,
+}
+
+/// Makes ids for one worker number.
+#[derive(Debug)]
+pub struct Snowflakes {
+    worker: u64,
+    last: Mutex<Last>,
+}
+
+impl Snowflakes {
+    /// A generator for `worker` (0–1,023) whose ids all come after `newest`, the newest stored id:
+    /// so a clock that went back while the process was down is noticed too.
+    pub fn new(worker: u16, newest: u64) -> Self {
+        let time_ms = if newest == 0 { 0 } else { newest >> TIME_SHIFT };
+        Self {
+            worker: u64::from(worker & MAX_WORKER),
+            // The counter counts as used up: the id may have been any worker's.
+            last: Mutex::new(Last { time_ms, counter: (1 << COUNTER_BITS) - 1 }),
+        }
+    }
+
+    /// A new id. Waits while this millisecond's numbers are used up, or for a clock that is a
+    /// little behind.
+    ///
+    /// # Errors
+    /// [`ClockWentBack`] when the clock is behind by more than half a second.
+    pub async fn next(&self) -> Result<u64, ClockWentBack> {
+        loop {
+            match self.at(unix_ms())? {
+                Ok(id) => return Ok(id),
+                Err(wait) => tokio::time::sleep(wait).await,
+            }
+        }
+    }
+
+    /// An id for the time `now_ms`, or how long to wait for one.
+    fn at(&self, now_ms: u64) -> Result<Result<u64, Duration>, ClockWentBack> {
+        let now_ms = now_ms.saturating_sub(EPOCH_MS);
+        // The state is two numbers and is whole after every statement, also when a holder panicked.
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        if now_ms > last.time_ms {
+            *last = Last { time_ms: now_ms, counter: 0 };
+        } else {
+            let behind_ms = last.time_ms - now_ms;
+            if Duration::from_millis(behind_ms) > PATIENCE {
+                return Err(ClockWentBack { behind_ms });
+            }
+            if behind_ms > 0 || last.counter + 1 >= 1 << COUNTER_BITS {
+                return Ok(Err(Duration::from_millis(behind_ms + 1)));
+            }
+            last.counter += 1;
+        }
+        Ok(Ok((last.time_ms << TIME_SHIFT) | (self.worker << COUNTER_BITS) | last.counter))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: u64 = EPOCH_MS + 1_000_000;
+
+    #[test]
+    fn ids_grow_within_and_across_milliseconds_and_then_wait() {
+        let ids = Snowflakes::new(7, 0);
+        let mut last = 0;
+        for _ in 0..1 << COUNTER_BITS {
+            let id = ids.at(NOW).expect("the clock is right").expect("a number is free");
+            assert!(id > last);
+            assert_eq!(made_at_ms(id), NOW);
+            last = id;
+        }
+        let wait = ids.at(NOW).expect("the clock is right").expect_err("all numbers are used");
+        assert_eq!(wait, Duration::from_millis(1));
+        assert!(ids.at(NOW + 1).expect("the clock is right").expect("a new millisecond") > last);
+    }
+
+    #[test]
+    fn workers_never_make_the_same() {
+        let (one, two) = (Snowflakes::new(1, 0), Snowflakes::new(2, 0));
+        assert_ne!(one.at(NOW), two.at(NOW));
+    }
+
+    #[test]
+    fn a_clock_that_went_back_waits_a_little_and_refuses_a_lot() {
+        let ids = Snowflakes::new(0, 0);
+        ids.at(NOW).expect("the clock is right").expect("a number is free");
+        assert_eq!(ids.at(NOW - 20), Ok(Err(Duration::from_millis(21))));
+        assert_eq!(ids.at(NOW - 3000), Err(ClockWentBack { behind_ms: 3000 }));
+        assert!(ids.at(NOW + 1).expect("caught up").is_ok());
+    }
+
+    #[test]
+    fn a_restart_never_falls_behind_what_is_stored() {
+        let newest = Snowflakes::new(9, 0).at(NOW).expect("right").expect("free");
+        let ids = Snowflakes::new(0, newest);
+        assert_eq!(ids.at(NOW - 5000), Err(ClockWentBack { behind_ms: 5000 }));
+        assert_eq!(ids.at(NOW), Ok(Err(Duration::from_millis(1))));
+        assert!(ids.at(NOW + 1).expect("right").expect("free") > newest);
+    }
+
+    #[tokio::test]
+    async fn many_at_once_are_all_different() {
+        let ids = Snowflakes::new(3, 0);
+        let mut seen = std::collections::HashSet::new();
+        for _ in 0..10_000 {
+            assert!(seen.insert(ids.next().await.expect("the clock is right")));
+        }
+    }
+}

@@ -1,0 +1,122 @@
+//! Accounts: who they are and how they prove it.
+
+use hype_protocol::gateway::User;
+use hype_protocol::id::UserId;
+use sqlx::{QueryBuilder, Row, Sqlite};
+
+use super::{Result, Store, key, loaded, stored};
+
+/// The most accounts that [`Store::users`] looks up in one call.
+pub const MAX_LOOKUP: usize = 500;
+
+/// An account with its password's hash.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Account {
+    /// The person.
+    pub user: User,
+    /// PHC string.
+    pub password_hash: String,
+}
+
+fn user(row: &sqlx::sqlite::SqliteRow) -> Result<User> {
+    Ok(User { id: UserId(loaded(row.try_get("id")?)?), name: row.try_get("name")? })
+}
+
+impl Store {
+    /// Adds an account. `name_key` is the name as it is compared.
+    ///
+    /// # Errors
+    /// [`super::Error::Conflict`] when the name is taken.
+    pub async fn create_user(&self, account: &Account, name_key: &str, now_ms: u64) -> Result<()> {
+        sqlx::query(
+            "INSERT INTO users (id, name, name_key, password_hash, created_at_ms) \
+             VALUES ($1, $2, $3, $4, $5)",
+        )
+        .bind(stored(account.user.id.0)?)
+        .bind(&account.user.name)
+        .bind(name_key)
+        .bind(&account.password_hash)
+        .bind(stored(now_ms)?)
+        .execute(&self.writer)
+        .await?;
+        Ok(())
+    }
+
+    /// The person with this id.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn user(&self, id: UserId) -> Result<Option<User>> {
+        let row = sqlx::query("SELECT id, name FROM users WHERE id = $1")
+            .bind(key(id.0))
+            .fetch_optional(&self.readers)
+            .await?;
+        row.as_ref().map(user).transpose()
+    }
+
+    /// The people with these ids, those that exist, in no order.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn users(&self, ids: &[UserId]) -> Result<Vec<User>> {
+        let mut found = Vec::with_capacity(ids.len());
+        for slice in ids.chunks(MAX_LOOKUP) {
+            let mut query = QueryBuilder::<Sqlite>::new("SELECT id, name FROM users WHERE id IN (");
+            let mut list = query.separated(", ");
+            for id in slice {
+                list.push_bind(key(id.0));
+            }
+            query.push(")");
+            for row in query.build().fetch_all(&self.readers).await? {
+                found.push(user(&row)?);
+            }
+        }
+        Ok(found)
+    }
+
+    /// The account whose name compares as `name_key`.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn account(&self, name_key: &str) -> Result<Option<Account>> {
+        let row = sqlx::query("SELECT id, name, password_hash FROM users WHERE name_key = $1")
+            .bind(name_key)
+            .fetch_optional(&self.readers)
+            .await?;
+        row.map(|row| {
+            Ok(Account { user: user(&row)?, password_hash: row.try_get("password_hash")? })
+        })
+        .transpose()
+    }
+
+    /// Replaces a password's hash, unless it has changed since it was read.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn replace_password_hash(&self, id: UserId, old: &str, new: &str) -> Result<()> {
+        sqlx::query("UPDATE users SET password_hash = $1 WHERE id = $2 AND password_hash = $3")
+            .bind(new)
+            .bind(key(id.0))
+            .bind(old)
+            .execute(&self.writer)
+            .await?;
+        Ok(())
+    }
+
+    /// The newest id that any table holds, 0 in an empty store.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn newest_id(&self) -> Result<u64> {
+        let newest: i64 = sqlx::query_scalar(
+            "SELECT COALESCE(MAX(id), 0) FROM (\
+               SELECT MAX(id) AS id FROM users UNION ALL \
+               SELECT MAX(id) FROM guilds UNION ALL \
+               SELECT MAX(id) FROM channels UNION ALL \
+               SELECT MAX(id) FROM messages) AS newest",
+        )
+        .fetch_one(&self.readers)
+        .await?;
+        loaded(newest)
+    }
+}

@@ -1,0 +1,161 @@
+//! Joining a voice channel in one round trip: check the right, place the room, answer the offer
+//! from what is known of the node, and open the session there at the same moment.
+//! Whoever joins leaves where he was before; he stays there if the join fails.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use hype_protocol::gateway::{Channel, Joined, JoinedNative, VoiceJoin, VoiceState};
+use hype_protocol::id::{ChannelId, RoomId, SessionId, UserId};
+use hype_protocol::media::SessionMedia;
+use hype_protocol::observation::{CloseReason, Keying, OpenSession, VoiceFlags};
+use hype_protocol::secret::SrtpProfile;
+
+use super::sdp::{self, Endpoint, Offer};
+use super::Seat;
+use crate::app::App;
+use crate::domain::{guild, member};
+use crate::error::Error;
+
+impl From<sdp::Error> for Error {
+    fn from(error: sdp::Error) -> Self {
+        match error {
+            sdp::Error::Malformed { .. } | sdp::Error::Inconsistent(_) => {
+                Self::SdpInvalid(error.to_string())
+            }
+            sdp::Error::Unsupported(_) => Self::SdpUnsupported(error.to_string()),
+        }
+    }
+}
+
+/// Joins by an SDP offer.
+///
+/// # Errors
+/// `not_found`, `not_a_voice_channel`, `sdp_invalid`, `sdp_unsupported`, `channel_full`, `no_node`,
+/// `coordination_unavailable`; those that pass by themselves carry a time to try again after.
+pub async fn join(app: &App, user: UserId, request: VoiceJoin) -> Result<Joined, Error> {
+    let channel = member::voice_channel(app, request.channel_id, user).await?;
+    let offer = Offer::parse(&request.sdp)?;
+    let agreement = sdp::negotiate(&offer, &request.lines)?;
+    let room = RoomId::from(channel.id);
+    let seat = app.voice.place(room).await?;
+    let session = new_session(app, room);
+    let endpoint = Endpoint {
+        ufrag: seat.keys.ufrag(seat.worker, session),
+        password: seat.keys.ice_password(session),
+        fingerprint: seat.fingerprint.clone(),
+        addresses: seat.addresses.clone(),
+        origin: session.0 >> 1,
+    };
+    let sdp = sdp::answer(&offer, &agreement, &endpoint);
+    let flags = VoiceFlags {
+        self_mute: request.self_mute,
+        self_deaf: request.self_deaf,
+        ..VoiceFlags::default()
+    };
+    let client = Client {
+        ufrag: offer.ufrag,
+        keying: Keying::Dtls { fingerprint: offer.fingerprint },
+        flags,
+        media: agreement.media,
+    };
+    enter(app, user, &channel, &seat, session, client)?;
+    Ok(Joined { session_id: session, sdp, voice_states: states(app, &channel) })
+}
+
+/// Joins as a native client, whose keys derive from the node's boot secret.
+///
+/// # Errors
+/// As [`join`], with `invalid_request` in place of those about SDP.
+pub async fn join_native(
+    app: &App,
+    user: UserId,
+    channel: ChannelId,
+    flags: VoiceFlags,
+    profile: SrtpProfile,
+    ufrag: String,
+) -> Result<JoinedNative, Error> {
+    let channel = member::voice_channel(app, channel, user).await?;
+    let ice_chars = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'+' | b'/');
+    if !(4..=32).contains(&ufrag.len()) || !ufrag.bytes().all(ice_chars) {
+        return Err(Error::invalid("an ICE ufrag has 4 to 32 letters, digits, + and /"));
+    }
+    let room = RoomId::from(channel.id);
+    let seat = app.voice.place(room).await?;
+    let session = new_session(app, room);
+    let media = sdp::native_media();
+    let client =
+        Client { ufrag, keying: Keying::Native { profile }, flags, media: media.clone() };
+    enter(app, user, &channel, &seat, session, client)?;
+    Ok(JoinedNative {
+        session_id: session,
+        addresses: seat.addresses.clone(),
+        ufrag: seat.keys.ufrag(seat.worker, session),
+        password: seat.keys.ice_password(session),
+        profile,
+        keying: BASE64.encode(seat.keys.native_keying(session, profile).material),
+        media,
+        voice_states: states(app, &channel),
+    })
+}
+
+/// What the node must know of the client.
+struct Client {
+    ufrag: String,
+    keying: Keying,
+    flags: VoiceFlags,
+    media: SessionMedia,
+}
+
+fn states(app: &App, channel: &Channel) -> Vec<VoiceState> {
+    guild::voice_states(app, channel.guild_id, channel.id)
+}
+
+/// A session id whose source is nobody else's in the room; 64 random bits never come twice.
+fn new_session(app: &App, room: RoomId) -> SessionId {
+    let present = app.voice.sessions_in(room);
+    loop {
+        let session = SessionId(rand::random());
+        let source = session.source();
+        if source.0 != 0 && present.iter().all(|other| other.session.source() != source) {
+            return session;
+        }
+    }
+}
+
+/// Opens the session if there is room for one more, then ends the person's other ones.
+fn enter(
+    app: &App,
+    user: UserId,
+    channel: &Channel,
+    seat: &Seat,
+    session: SessionId,
+    client: Client,
+) -> Result<(), Error> {
+    let room = RoomId::from(channel.id);
+    let before = app.voice.sessions_of(user);
+    // What a moderator decided outlasts a reload within the channel.
+    let decided = before.iter().find(|own| own.room == room).map(|own| own.flags);
+    let decided = decided.unwrap_or_default();
+    let open = OpenSession {
+        boot: seat.boot,
+        room,
+        generation: seat.generation,
+        worker: seat.worker,
+        session,
+        user,
+        remote_ufrag: client.ufrag,
+        keying: client.keying,
+        flags: VoiceFlags {
+            server_mute: decided.server_mute,
+            server_deaf: decided.server_deaf,
+            ..client.flags
+        },
+        media: client.media,
+    };
+    app.voice.open_within(seat, open, channel.user_limit)?;
+    for other in before {
+        // One whose node is not connected now ends there by its silence.
+        let _ = app.voice.close(other.session, CloseReason::Replaced);
+    }
+    Ok(())
+}

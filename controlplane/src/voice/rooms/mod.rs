@@ -1,0 +1,176 @@
+//! Where rooms live. The coordination store decides, by compare-and-set; what it decided is kept
+//! here, so that a room that lives somewhere can be joined while the store is away.
+
+mod place;
+pub(super) mod sweep;
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+
+use hype_protocol::coordination::{Change, Entry, Listing};
+use hype_protocol::id::{BootId, Generation, NodeId, RoomId, WorkerId};
+use hype_protocol::key;
+use hype_protocol::record::{self, Part, Room};
+use hype_protocol::secret::BootKeys;
+
+pub(super) use place::place;
+
+/// The most people in a room, whatever its channel says.
+pub const MAX_PEERS: u32 = 1_000;
+
+/// All that an answer to somebody who joins is made of.
+#[derive(Debug, Clone)]
+pub struct Seat {
+    /// The room.
+    pub room: RoomId,
+    /// The node that serves it.
+    pub node: NodeId,
+    /// The node's run.
+    pub boot: BootId,
+    /// What ICE credentials and native keys derive from.
+    pub keys: BootKeys,
+    /// The worker whose address the answer carries.
+    pub worker: WorkerId,
+    /// The room's placement.
+    pub generation: Generation,
+    /// The worker's announced addresses.
+    pub addresses: Vec<SocketAddr>,
+    /// SHA-256 of the node's DTLS certificate, `AB:CD:…`.
+    pub fingerprint: String,
+}
+
+/// A room's record with the revision that wrote it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Known {
+    room: Room,
+    mod_revision: u64,
+    /// This replica is deleting it: whoever joins waits for the outcome.
+    closing: bool,
+}
+
+/// All rooms that live somewhere, as the coordination store told last.
+#[derive(Debug, Default)]
+pub struct Places {
+    rooms: HashMap<RoomId, Known>,
+    /// Rooms that we deleted: older changes of them, still under way in the watch, do not count.
+    deleted: HashMap<RoomId, u64>,
+}
+
+impl Places {
+    /// Everything as it is now.
+    pub fn handle_listing(&mut self, listing: &Listing) {
+        // What was written after the listing was read is newer than it.
+        self.rooms.retain(|_, known| known.mod_revision > listing.revision);
+        self.deleted.retain(|_, revision| *revision > listing.revision);
+        for entry in &listing.entries {
+            self.handle_entry(entry);
+        }
+    }
+
+    /// One change.
+    pub fn handle_change(&mut self, change: &Change) {
+        match change {
+            Change::Put(entry) => self.handle_entry(entry),
+            Change::Delete { key, revision } => {
+                let Some(room) = parse(key) else { return };
+                if self.rooms.get(&room).is_some_and(|known| known.mod_revision < *revision) {
+                    self.rooms.remove(&room);
+                }
+                if self.deleted.get(&room).is_some_and(|deleted| deleted <= revision) {
+                    self.deleted.remove(&room);
+                }
+            }
+        }
+    }
+
+    /// One record, from the watch or read on its own.
+    fn handle_entry(&mut self, entry: &Entry) {
+        let Some(room) = parse(&entry.key) else { return };
+        match record::decode::<Room>(&entry.value) {
+            Ok(record) => self.learn(room, record, entry.mod_revision),
+            Err(error) => tracing::warn!(key = entry.key, %error, "room record ignored"),
+        }
+    }
+
+    /// Keeps a record unless a newer one is known.
+    fn learn(&mut self, room: RoomId, record: Room, mod_revision: u64) {
+        let deleted = self.deleted.get(&room).is_some_and(|deleted| *deleted >= mod_revision);
+        let newer = self.rooms.get(&room).is_some_and(|known| known.mod_revision >= mod_revision);
+        if !deleted && !newer {
+            self.rooms.insert(room, Known { room: record, mod_revision, closing: false });
+        }
+    }
+
+    /// We deleted it, by this revision.
+    fn forget(&mut self, room: RoomId, revision: u64) {
+        self.rooms.remove(&room);
+        self.deleted.insert(room, revision);
+    }
+
+    /// The first part of each room.
+    fn parts(&self) -> impl Iterator<Item = (RoomId, &Part)> {
+        self.rooms.iter().filter_map(|(room, known)| Some((*room, known.room.parts.first()?)))
+    }
+}
+
+fn parse(key: &str) -> Option<RoomId> {
+    key.strip_prefix(key::ROOMS)?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use hype_protocol::record::RoomMode;
+
+    use super::*;
+
+    fn record(generation: u64) -> Room {
+        Room { generation: Generation(generation), mode: RoomMode::Sfu, parts: Vec::new() }
+    }
+
+    fn put(revision: u64) -> Entry {
+        Entry {
+            key: key::room(RoomId(1)),
+            value: record::encode(&record(revision)),
+            create_revision: 1,
+            mod_revision: revision,
+        }
+    }
+
+    fn known(places: &Places) -> Option<u64> {
+        places.rooms.get(&RoomId(1)).map(|known| known.room.generation.0)
+    }
+
+    fn delete(revision: u64) -> Change {
+        Change::Delete { key: key::room(RoomId(1)), revision }
+    }
+
+    #[test]
+    fn what_is_older_never_replaces_what_is_newer() {
+        let mut places = Places::default();
+        places.learn(RoomId(1), record(5), 5);
+        places.handle_change(&Change::Put(put(4)));
+        places.handle_change(&delete(3));
+        assert_eq!(known(&places), Some(5));
+        places.handle_listing(&Listing { entries: vec![put(2)], revision: 4 });
+        assert_eq!(known(&places), Some(5), "written after the listing was read");
+        places.handle_listing(&Listing { entries: vec![], revision: 6 });
+        assert_eq!(known(&places), None);
+        places.handle_change(&Change::Put(put(7)));
+        assert_eq!(known(&places), Some(7));
+        places.handle_change(&delete(8));
+        assert_eq!(known(&places), None);
+    }
+
+    #[test]
+    fn a_room_that_we_deleted_does_not_come_back_by_an_old_change() {
+        let mut places = Places::default();
+        places.learn(RoomId(1), record(5), 5);
+        places.forget(RoomId(1), 9);
+        places.handle_change(&Change::Put(put(8)));
+        assert_eq!(known(&places), None);
+        places.handle_change(&delete(9));
+        places.handle_change(&Change::Put(put(10)));
+        assert_eq!(known(&places), Some(10));
+        assert!(places.deleted.is_empty(), "tombstones do not stay");
+    }
+}

@@ -1,0 +1,6 @@
+//! The gateway over real sockets: a whole control replica with its SQLite file, the in-memory
+//! coordination store, and a node's end of the observation pipe that the test speaks for.
+
+mod harness;
+mod session;
+mod voice;

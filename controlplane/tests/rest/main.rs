@@ -1,0 +1,9 @@
+//! The REST API over real sockets: the whole control plane on an address of its own, with an
+//! in-memory coordination store and the test as its node.
+
+mod access;
+mod accounts;
+mod guilds;
+mod messages;
+mod operations;
+mod server;

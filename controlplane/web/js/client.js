@@ -1,0 +1,23 @@
+//! The parts that live as long as the page: the gateway and the call, wired to each other and to
+//! the state. The views import them from here.
+
+import { state, changed } from "./store.js";
+import { accessToken } from "./api.js";
+import { Gateway } from "./gateway.js";
+import { Call } from "./voice/call.js";
+import * as events from "./events.js";
+import { toast } from "./ui/toasts.js";
+
+/** The WebSocket. */
+export const gateway = new Gateway({
+  token: accessToken,
+  onEvent: (event, data) => events.apply(event, data, call),
+  onStatus: (status) => {
+    state.gateway = status;
+    changed("gateway");
+    call.onGateway(status);
+  },
+});
+
+/** One's own call. */
+export const call = new Call(gateway, (message, kind = "error") => toast(message, kind));

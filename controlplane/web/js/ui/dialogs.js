@@ -1,0 +1,70 @@
+//! Dialogs on the platform's own element: it traps the focus, closes by Escape and gives the
+//! focus back. Forms in them show their error in place and stay open until it worked.
+
+import { h, fill } from "../dom.js";
+import { icon } from "../icons.js";
+
+/** Opens a dialog. `content` gets the function that closes it. Returns that function. */
+export function openDialog({ title, content, wide = false, testid = null, onClose = null }) {
+  const close = () => dialog.close();
+  const heading = `dialog-${Math.random().toString(36).slice(2)}`;
+  const dialog = h(
+    "dialog",
+    { class: wide ? "dialog wide" : "dialog", "aria-labelledby": heading, "data-testid": testid },
+    h(
+      "header",
+      { class: "dialog-head" },
+      h("h2", { id: heading }, title),
+      h("button", { class: "ghost", type: "button", "aria-label": "Close", onClick: close }, icon("close")),
+    ),
+  );
+  dialog.append(content(close));
+  // A press that began inside (selecting text) and ended outside must not close the dialog.
+  let pressedOutside = false;
+  dialog.addEventListener("pointerdown", (event) => {
+    pressedOutside = event.target === dialog;
+  });
+  dialog.addEventListener("click", (event) => {
+    if (event.target === dialog && pressedOutside) close();
+  });
+  dialog.addEventListener("close", () => {
+    dialog.remove();
+    onClose?.();
+  });
+  document.body.append(dialog);
+  dialog.showModal();
+  dialog.querySelector("[autofocus]")?.focus();
+  return close;
+}
+
+/** A form that runs `submit` and shows its error; the button rests meanwhile. */
+export function form({ fields, action, testid, submit, danger = false }) {
+  const error = h("p", { class: "form-error", role: "alert" });
+  const button = h("button", { class: danger ? "danger" : "primary", type: "submit", "data-testid": testid }, action);
+  return h(
+    "form",
+    {
+      class: "form",
+      onSubmit: async (event) => {
+        event.preventDefault();
+        button.disabled = true;
+        fill(error);
+        try {
+          await submit();
+        } catch (problem) {
+          fill(error, problem.message);
+        } finally {
+          button.disabled = false;
+        }
+      },
+    },
+    fields,
+    error,
+    h("div", { class: "form-actions" }, button),
+  );
+}
+
+/** A labelled field. */
+export function field(label, control, hint = null) {
+  return h("label", { class: "field" }, h("span", { class: "field-label" }, label), control, hint && h("span", { class: "field-hint" }, hint));
+}

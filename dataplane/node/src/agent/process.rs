@@ -1,0 +1,73 @@
+//! What the process uses of its machine, from `/proc` (proc(5)). Where that cannot be read, a
+//! figure is missing rather than wrong.
+
+use std::fs;
+use std::time::{Duration, Instant};
+
+/// The kernel tells CPU time to user space in hundredths of a second, on every architecture.
+const TICKS_PER_SECOND: u64 = 100;
+
+/// Measures CPU use between two calls.
+#[derive(Debug)]
+pub struct Usage {
+    cores: f64,
+    last: Option<(Instant, Duration)>,
+}
+
+impl Usage {
+    /// Begins to measure.
+    pub fn new() -> Self {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        Self { cores: cores as f64, last: cpu_time().map(|used| (Instant::now(), used)) }
+    }
+
+    /// Share of the machine's cores that this process used since the last call, 0–100.
+    pub fn cpu_percent(&mut self) -> Option<f64> {
+        let (now, used) = (Instant::now(), cpu_time()?);
+        let (then, before) = self.last.replace((now, used))?;
+        let elapsed = now.duration_since(then).as_secs_f64() * self.cores;
+        let share = used.saturating_sub(before).as_secs_f64() / elapsed.max(1e-3);
+        Some((share * 100.0).min(100.0))
+    }
+}
+
+/// User and system time of the whole process.
+fn cpu_time() -> Option<Duration> {
+    let stat = fs::read_to_string("/proc/self/stat").ok()?;
+    // The second field is the program's name, which may hold anything, spaces included.
+    let mut fields = stat.rsplit_once(')')?.1.split_whitespace();
+    let user: u64 = fields.nth(11)?.parse().ok()?;
+    let system: u64 = fields.next()?.parse().ok()?;
+    Some(Duration::from_millis((user + system) * 1000 / TICKS_PER_SECOND))
+}
+
+/// Share of the machine's memory that this process has resident, 0–100.
+pub fn memory_percent() -> Option<f64> {
+    let field = |path: &str, name: &str| {
+        let text = fs::read_to_string(path).ok()?;
+        let line = text.lines().find_map(|line| line.strip_prefix(name))?;
+        line.split_whitespace().next()?.parse::<f64>().ok()
+    };
+    let resident = field("/proc/self/status", "VmRSS:")?;
+    let total = field("/proc/meminfo", "MemTotal:")?;
+    Some(resident / total * 100.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn work_shows_and_memory_is_a_share() {
+        let mut usage = Usage::new();
+        let begun = Instant::now();
+        let mut number = 1u64;
+        while begun.elapsed() < Duration::from_millis(150) {
+            number = std::hint::black_box(number.wrapping_mul(3));
+        }
+        let percent = usage.cpu_percent().expect("Linux has /proc");
+        assert!(percent > 0.5 && percent <= 100.0, "{percent}");
+        let memory = memory_percent().expect("Linux has /proc");
+        assert!(memory > 0.0 && memory < 100.0, "{memory}");
+    }
+}

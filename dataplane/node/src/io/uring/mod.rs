@@ -1,0 +1,361 @@
+//! io_uring back end: SINGLE_ISSUER and DEFER_TASKRUN, one multishot RECVMSG a socket into a ring
+//! of provided buffers, SEND with address, one io_uring_enter(2) a turn. The ring is made on the
+//! thread that uses it and never leaves it.
+
+mod receive_buffers;
+mod region;
+mod transmit;
+mod user_data;
+
+use std::collections::VecDeque;
+use std::io;
+use std::net::{SocketAddr, UdpSocket};
+use std::os::fd::AsRawFd;
+use std::sync::Arc;
+use std::time::Duration;
+
+use io_uring::types::{CancelBuilder, SubmitArgs, Timespec};
+use io_uring::{EnterFlags, IoUring, cqueue, opcode, squeue, types};
+
+use super::{BATCH, Datagram, DatagramIo, EventFd, IoCounters, TransmitQueue, listen};
+use receive_buffers::ReceiveBuffers;
+use transmit::TransmitBuffers;
+use user_data::Request;
+
+/// Submissions that wait for one enter: a batch of sends, a receive for every socket, the wake.
+const SUBMISSIONS: u32 = 128;
+/// Completions: as many as there are buffers of both kinds, so that the queue cannot overflow.
+const COMPLETIONS: u32 = 2048;
+
+/// The back end.
+#[derive(Debug)]
+pub struct Uring {
+    queue: Queue,
+    buffers: ReceiveBuffers,
+}
+
+/// A filled receive buffer that has not been delivered yet.
+#[derive(Debug, Clone, Copy)]
+struct Arrived {
+    local: u8,
+    buffer: u16,
+    len: u32,
+}
+
+/// The ring with its transmit side: what `deliver` may use while a receive buffer is borrowed.
+pub struct Queue {
+    ring: IoUring,
+    transmit: TransmitBuffers,
+    /// SENDs pushed since the last enter.
+    unsent: usize,
+    arrived: VecDeque<Arrived>,
+    /// Which sockets have a multishot receive in the kernel.
+    armed: Vec<bool>,
+    wake_armed: bool,
+    /// What every multishot RECVMSG points to; boxed, so that it stays where it is.
+    message_header: Box<libc::msghdr>,
+    sockets: Arc<Vec<UdpSocket>>,
+    wake: Arc<EventFd>,
+    counters: IoCounters,
+    /// Why the ring is beyond use; returned by the next `wait`.
+    broken: Option<io::Error>,
+}
+
+impl std::fmt::Debug for Queue {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Queue")
+            .field("sockets", &self.sockets)
+            .field("counters", &self.counters)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Uring {
+    /// Makes a ring on this thread and arms its receives.
+    ///
+    /// # Errors
+    /// When the kernel forbids io_uring or is older than 6.1.
+    pub fn new(sockets: Arc<Vec<UdpSocket>>, wake: Arc<EventFd>) -> io::Result<Self> {
+        let ring = IoUring::builder()
+            .setup_single_issuer()
+            .setup_defer_taskrun()
+            .setup_submit_all()
+            .setup_cqsize(COMPLETIONS)
+            .build(SUBMISSIONS)?;
+        let descriptors: Vec<_> = sockets.iter().map(AsRawFd::as_raw_fd).collect();
+        ring.submitter().register_files(&descriptors)?;
+        let buffers = ReceiveBuffers::new(&ring.submitter())?;
+        let queue = Queue {
+            ring,
+            transmit: TransmitBuffers::new()?,
+            unsent: 0,
+            arrived: VecDeque::with_capacity(usize::from(receive_buffers::COUNT)),
+            armed: vec![false; sockets.len()],
+            wake_armed: false,
+            message_header: Box::new(ReceiveBuffers::message_header()),
+            sockets,
+            wake,
+            counters: IoCounters::default(),
+            broken: None,
+        };
+        let mut uring = Self { queue, buffers };
+        // A kernel that lacks an operation says so now, while there is another back end to take.
+        uring.queue.arm();
+        uring.queue.enter(0, None)?;
+        uring.queue.reap();
+        match uring.queue.broken.take() {
+            Some(error) => Err(error),
+            None => Ok(uring),
+        }
+    }
+}
+
+impl DatagramIo for Uring {
+    type Transmit = Queue;
+
+    fn transmit(&mut self) -> &mut Queue {
+        &mut self.queue
+    }
+
+    fn receive<F>(&mut self, mut deliver: F) -> usize
+    where
+        F: FnMut(Datagram<'_>, &mut Queue),
+    {
+        self.queue.reap();
+        let mut delivered = 0;
+        let mut given = false;
+        while delivered < BATCH {
+            let Some(arrived) = self.queue.arrived.pop_front() else { break };
+            let header = &*self.queue.message_header;
+            match self.buffers.filled(arrived.buffer, arrived.len as usize, header) {
+                Some(filled) => {
+                    self.queue.counters.received += 1;
+                    self.queue.counters.received_bytes += filled.payload.len() as u64;
+                    let datagram = Datagram {
+                        local: arrived.local,
+                        source: filled.source,
+                        payload: filled.payload,
+                    };
+                    deliver(datagram, &mut self.queue);
+                    delivered += 1;
+                }
+                None => self.queue.counters.truncated += 1,
+            }
+            self.buffers.give(arrived.buffer);
+            given = true;
+        }
+        if given {
+            self.buffers.publish();
+        }
+        delivered
+    }
+
+    fn wait(&mut self, timeout: Option<Duration>) -> io::Result<()> {
+        let queue = &mut self.queue;
+        queue.reap();
+        queue.arm();
+        let work_left = !queue.arrived.is_empty() || timeout == Some(Duration::ZERO);
+        // Sends complete while they are submitted, and each counts as a completion: the sleep ends
+        // with the first one beyond them.
+        let want = if work_left { 0 } else { queue.transmit.in_flight() + 1 };
+        queue.enter(want, timeout)?;
+        queue.reap();
+        match queue.broken.take() {
+            Some(error) => Err(error),
+            None => Ok(()),
+        }
+    }
+
+    fn counters(&self) -> IoCounters {
+        let mut counters = self.queue.counters;
+        counters.receive_overflow = self.queue.sockets.iter().map(listen::receive_overflow).sum();
+        counters
+    }
+}
+
+impl TransmitQueue for Queue {
+    #[inline]
+    fn reserve(&mut self) -> Option<&mut [u8]> {
+        if !self.transmit.available() {
+            self.flush();
+            if !self.transmit.available() {
+                self.counters.transmit_exhausted += 1;
+                return None;
+            }
+        }
+        self.transmit.reserve()
+    }
+
+    #[inline]
+    fn commit(&mut self, len: usize, local: u8, remote: SocketAddr) {
+        if usize::from(local) >= self.sockets.len() {
+            self.counters.send_failed += 1;
+            return;
+        }
+        let Some(entry) = self.transmit.take(len, local, &remote) else {
+            self.counters.send_failed += 1;
+            return;
+        };
+        if let Err(request) = self.push(&entry) {
+            if let Some(Request::Send { buffer }) = request {
+                self.transmit.complete(buffer);
+            }
+            self.counters.send_failed += 1;
+            return;
+        }
+        self.unsent += 1;
+        if self.unsent >= BATCH {
+            self.flush();
+        }
+    }
+
+    fn flush(&mut self) {
+        if self.unsent == 0 {
+            return;
+        }
+        if let Err(error) = self.enter(0, None) {
+            self.broken = Some(error);
+        }
+        self.reap();
+    }
+}
+
+impl Queue {
+    /// Puts a request into the submission queue. It has room for a batch and all receives, so it is
+    /// full only when the kernel refused the last enter; then one more is tried, and if that does
+    /// not help either the request comes back.
+    fn push(&mut self, entry: &squeue::Entry) -> Result<(), Option<Request>> {
+        for _ in 0..2 {
+            // SAFETY: what the entry points to (a transmit buffer until its completion, the boxed
+            // message header, nothing for a poll) outlives the request: `Uring::drop` cancels
+            // before it frees.
+            if unsafe { self.ring.submission().push(entry) }.is_ok() {
+                return Ok(());
+            }
+            if let Err(error) = self.enter(0, None) {
+                self.broken = Some(error);
+            }
+        }
+        Err(user_data::decode(entry.get_user_data()))
+    }
+
+    /// Arms every receive and the wake poll that is not in the kernel. A multishot request ends by
+    /// itself, for instance when all buffers are in use.
+    fn arm(&mut self) {
+        for local in 0..self.armed.len() {
+            if self.armed[local] {
+                continue;
+            }
+            let local = u8::try_from(local).expect("at most MAX_SOCKETS");
+            let header: *const libc::msghdr = &raw const *self.message_header;
+            let entry = opcode::RecvMsgMulti::new(
+                types::Fixed(u32::from(local)),
+                header,
+                receive_buffers::GROUP,
+            )
+            .build()
+            .user_data(user_data::receive(local));
+            self.armed[usize::from(local)] = self.push(&entry).is_ok();
+        }
+        if !self.wake_armed {
+            let entry = opcode::PollAdd::new(types::Fd(self.wake.as_raw_fd()), libc::POLLIN as u32)
+                .multi(true)
+                .build()
+                .user_data(user_data::wake());
+            self.wake_armed = self.push(&entry).is_ok();
+        }
+    }
+
+    /// One io_uring_enter(2): submits all, runs the kernel's deferred work, and waits for `want`
+    /// completions at most `timeout` long.
+    fn enter(&mut self, want: usize, timeout: Option<Duration>) -> io::Result<()> {
+        self.unsent = 0;
+        let result = match timeout {
+            Some(timeout) if want > 0 => {
+                let timeout = Timespec::from(timeout);
+                let arguments = SubmitArgs::new().timespec(&timeout);
+                self.ring.submitter().submit_with_args(want, &arguments)
+            }
+            _ => {
+                let submissions = u32::try_from(self.ring.submission().len()).unwrap_or(u32::MAX);
+                let want = u32::try_from(want).unwrap_or(1);
+                // SAFETY: no argument is passed; each queued request is sound by `push`. GETEVENTS
+                // even without waiting: deferred work runs only by it.
+                unsafe {
+                    self.ring.submitter().enter::<libc::sigset_t>(
+                        submissions,
+                        want,
+                        EnterFlags::GETEVENTS.bits(),
+                        None,
+                    )
+                }
+            }
+        };
+        match result {
+            Ok(_) => Ok(()),
+            Err(error) => match error.raw_os_error() {
+                // The time is over; a signal came; or the kernel is short of memory or wants its
+                // completions read first, and the next turn tries again.
+                Some(libc::ETIME | libc::EINTR | libc::EAGAIN | libc::EBUSY) => Ok(()),
+                _ => Err(error),
+            },
+        }
+    }
+
+    /// Reads all completions: frees transmit buffers, remembers filled receive buffers.
+    fn reap(&mut self) {
+        loop {
+            let Some(completion) = self.ring.completion().next() else { return };
+            let result = completion.result();
+            match user_data::decode(completion.user_data()) {
+                Some(Request::Send { buffer }) => {
+                    self.transmit.complete(buffer);
+                    match u64::try_from(result) {
+                        Ok(len) => {
+                            self.counters.sent += 1;
+                            self.counters.sent_bytes += len;
+                        }
+                        Err(_) => self.counters.count_send_error(-result),
+                    }
+                }
+                Some(Request::Receive { local }) => self.received(local, &completion),
+                Some(Request::Wake) => {
+                    self.wake.clear();
+                    self.wake_armed = cqueue::more(completion.flags());
+                }
+                None => {}
+            }
+        }
+    }
+
+    fn received(&mut self, local: u8, completion: &cqueue::Entry) {
+        let flags = completion.flags();
+        if !cqueue::more(flags) {
+            self.armed[usize::from(local)] = false;
+        }
+        let result = completion.result();
+        if let Some(buffer) = cqueue::buffer_select(flags) {
+            // Never more than there are buffers, which is the queue's capacity.
+            let len = u32::try_from(result).unwrap_or(0);
+            self.arrived.push_back(Arrived { local, buffer, len });
+            return;
+        }
+        match -result {
+            ..=0 => {}
+            libc::ENOBUFS => self.counters.receive_buffers_exhausted += 1,
+            errno @ (libc::EINVAL | libc::EBADF | libc::ENOTSOCK | libc::EOPNOTSUPP) => {
+                self.broken = Some(io::Error::from_raw_os_error(errno));
+            }
+            _ => self.counters.receive_errors += 1,
+        }
+    }
+}
+
+impl Drop for Uring {
+    fn drop(&mut self) {
+        // The kernel must let go of buffers and message header before they are freed.
+        let submitter = self.queue.ring.submitter();
+        let _ = submitter.register_sync_cancel(None, CancelBuilder::any());
+        let _ = submitter.unregister_buf_ring(receive_buffers::GROUP);
+    }
+}

@@ -1,0 +1,281 @@
+//! A whole node, its workers and sockets included, over the in-memory store: what control replicas
+//! see of it by an in-process pipe and by QUIC, and what clients see of it on loopback.
+
+mod client;
+mod fleet;
+
+use std::time::{Duration, Instant};
+
+use hype_node::{Error, Node, config::Config};
+use hype_protocol::id::{BootId, Generation, RoomId, SessionId, WorkerId};
+use hype_protocol::key;
+use hype_protocol::observation::{CloseReason, FromNode, Keying, RefuseReason, ToNode, VoiceFlags};
+use hype_protocol::record::{NodeLive, NodeSpec, NodeState};
+use hype_protocol::secret::SrtpProfile;
+
+use client::{Browser, Native};
+use fleet::{Control, Running, config, loopback};
+
+const ROOM: RoomId = RoomId(7);
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_native_session_from_the_first_message_to_the_last() {
+    let (node, mut control) = Running::start(config()).await;
+    node.assign(ROOM, 5, 1).await;
+    let open = control.native(&node, ROOM, 5, 1);
+    control.send(ToNode::Open(open.clone())).await;
+    let status = control.session(open.session).await;
+    assert!(!status.connected);
+    assert_eq!((status.room, status.user), (ROOM, open.user));
+
+    let mut client = Native::new(&control.keys, &open, node.address(1));
+    client.check();
+    assert!(control.session(open.session).await.connected);
+
+    let flags = VoiceFlags { self_mute: true, ..VoiceFlags::default() };
+    control.send(ToNode::Flags { session: open.session, flags }).await;
+    assert_eq!(control.session(open.session).await.flags, flags);
+
+    // A replica that connects now gets it in its snapshot.
+    let load = control.until(|message| match message {
+        FromNode::Stats { load, .. } => Some(load),
+        _ => None,
+    });
+    assert_eq!(load.await.sessions, 1);
+
+    control.send(ToNode::Close { session: open.session, reason: CloseReason::Removed }).await;
+    assert_eq!(control.closed(open.session).await, CloseReason::Removed);
+    node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_be_opened_is_refused() {
+    let (node, mut control) = Running::start(Config { max_sessions: 2, ..config() }).await;
+    node.assign(ROOM, 5, 0).await;
+    let first = control.native(&node, ROOM, 5, 0);
+    control.send(ToNode::Open(first.clone())).await;
+    control.session(first.session).await;
+
+    let refused = |control: &Control, change: fn(&mut hype_protocol::observation::OpenSession)| {
+        let mut open = control.native(&node, ROOM, 5, 0);
+        change(&mut open);
+        open
+    };
+    for (change, reason) in [
+        (
+            (|open| open.boot = BootId(open.boot.0 ^ 1))
+                as fn(&mut hype_protocol::observation::OpenSession),
+            RefuseReason::StaleBoot,
+        ),
+        (|open| open.generation = Generation(4), RefuseReason::StaleGeneration),
+        (|open| open.worker = WorkerId(1), RefuseReason::Invalid),
+        (
+            |open| open.media.voice_slots = vec![open.media.voice_slots[0].clone(); 20],
+            RefuseReason::Invalid,
+        ),
+    ] {
+        let open = refused(&control, change);
+        control.send(ToNode::Open(open.clone())).await;
+        assert_eq!(control.refused(open.session).await, reason);
+    }
+    control.send(ToNode::Open(first.clone())).await;
+    assert_eq!(control.refused(first.session).await, RefuseReason::Duplicate);
+
+    // A room that never comes, and a generation that never comes: after the wait.
+    let begun = Instant::now();
+    let unknown = control.native(&node, RoomId(404), 5, 0);
+    control.send(ToNode::Open(unknown.clone())).await;
+    let early = control.native(&node, ROOM, 6, 0);
+    control.send(ToNode::Open(early.clone())).await;
+    assert_eq!(control.refused(early.session).await, RefuseReason::Full, "one waits, one is open");
+    assert_eq!(control.refused(unknown.session).await, RefuseReason::UnknownRoom);
+    assert!(begun.elapsed() >= Duration::from_millis(1900), "{:?}", begun.elapsed());
+
+    // The watch is slower than the client's answer.
+    let early = control.native(&node, RoomId(8), 9, 1);
+    control.send(ToNode::Open(early.clone())).await;
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    node.assign(RoomId(8), 9, 1).await;
+    control.session(early.session).await;
+
+    // Native keys are used once in a boot, whatever became of the session.
+    control.send(ToNode::Close { session: first.session, reason: CloseReason::Left }).await;
+    control.closed(first.session).await;
+    control.send(ToNode::Open(first.clone())).await;
+    assert_eq!(control.refused(first.session).await, RefuseReason::Duplicate);
+    node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn losing_the_store_stops_nothing_and_its_return_mends_all() {
+    let (node, mut control) = Running::start(config()).await;
+    node.assign(ROOM, 5, 0).await;
+    let before = control.native(&node, ROOM, 5, 0);
+    control.send(ToNode::Open(before.clone())).await;
+    control.session(before.session).await;
+    node.memory.set_available(false);
+    let during = control.native(&node, ROOM, 5, 0);
+    control.send(ToNode::Open(during.clone())).await;
+    control.session(during.session).await;
+    let mut client = Native::new(&control.keys, &during, node.address(0));
+    client.check();
+    assert!(control.session(during.session).await.connected);
+    // Longer than the lease: the registration is lost.
+    node.until_ready(false, Duration::from_secs(12)).await;
+    client.check();
+    node.memory.set_available(true);
+    node.until_ready(true, Duration::from_secs(5)).await;
+    let record = node.store.get(&key::node_live(&node.live.node)).await.expect("it is back");
+    assert!(record.entry.is_some());
+    node.assign(RoomId(9), 90, 1).await;
+    let after = control.native(&node, RoomId(9), 90, 1);
+    control.send(ToNode::Open(after.clone())).await;
+    control.session(after.session).await;
+    assert!(!control.seen_closed(during.session));
+    node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_fenced_node_serves_nobody_until_it_is_active_again() {
+    let (node, mut control) = Running::start(config()).await;
+    node.assign(ROOM, 5, 0).await;
+    let open = control.native(&node, ROOM, 5, 0);
+    control.send(ToNode::Open(open.clone())).await;
+    control.session(open.session).await;
+    let spec = |state, generation| NodeSpec { state, generation: Generation(generation) };
+    node.put(key::node_spec(&node.live.node), &spec(NodeState::Fenced, 10)).await;
+    assert_eq!(control.closed(open.session).await, CloseReason::RoomClosed);
+    node.until_ready(false, Duration::from_secs(2)).await;
+    let open = control.native(&node, ROOM, 5, 0);
+    control.send(ToNode::Open(open.clone())).await;
+    assert_eq!(control.refused(open.session).await, RefuseReason::UnknownRoom);
+    // An older spec is a stale write.
+    node.put(key::node_spec(&node.live.node), &spec(NodeState::Active, 9)).await;
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    node.until_ready(false, Duration::ZERO).await;
+    node.put(key::node_spec(&node.live.node), &spec(NodeState::Active, 11)).await;
+    node.until_ready(true, Duration::from_secs(2)).await;
+    let open = control.native(&node, ROOM, 5, 0);
+    control.send(ToNode::Open(open.clone())).await;
+    control.session(open.session).await;
+    node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_browser_comes_by_dtls_and_leaves_by_close_notify() {
+    let (node, mut control) = Running::start(config()).await;
+    node.assign(ROOM, 5, 0).await;
+    for closed_by_peer in [true, false] {
+        for newest in [false, true] {
+            let mut browser = Browser::new(newest);
+            let keying = Keying::Dtls { fingerprint: browser.fingerprint };
+            let open = control.open(&node, ROOM, 5, 0, keying);
+            control.send(ToNode::Open(open.clone())).await;
+            control.session(open.session).await;
+            browser.connect(&control.keys, &open, node.address(0), &node.live.fingerprint);
+            assert_eq!(browser.profile, Some(SrtpProfile::AeadAes256Gcm));
+            assert!(control.session(open.session).await.connected);
+            if closed_by_peer {
+                browser.close();
+                assert_eq!(control.closed(open.session).await, CloseReason::ClosedByPeer);
+            } else {
+                let reason = CloseReason::Replaced;
+                control.send(ToNode::Close { session: open.session, reason }).await;
+                assert_eq!(control.closed(open.session).await, reason);
+                browser.until_closed();
+            }
+        }
+    }
+    let mut browser = Browser::new(false);
+    let keying = Keying::Dtls { fingerprint: [7; 32] };
+    let open = control.open(&node, ROOM, 5, 0, keying);
+    control.send(ToNode::Open(open.clone())).await;
+    control.session(open.session).await;
+    browser.try_connect(&control.keys, &open, node.address(0), Duration::from_millis(500));
+    assert_eq!(browser.profile, None);
+    assert_eq!(control.closed(open.session).await, CloseReason::Handshake);
+    node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_clean_stop_tells_everybody_in_time() {
+    let (node, mut control) = Running::start(config()).await;
+    let record: NodeLive = node.record().await.expect("it is registered");
+    assert_eq!(record, node.live);
+    node.assign(ROOM, 5, 0).await;
+    let opens: Vec<_> = (0..50).map(|_| control.native(&node, ROOM, 5, 0)).collect();
+    for open in &opens {
+        control.send(ToNode::Open(open.clone())).await;
+    }
+    for open in &opens {
+        control.session(open.session).await;
+    }
+    let mut browser = Browser::new(false);
+    let keying = Keying::Dtls { fingerprint: browser.fingerprint };
+    let open = control.open(&node, ROOM, 5, 0, keying);
+    control.send(ToNode::Open(open.clone())).await;
+    control.session(open.session).await;
+    browser.connect(&control.keys, &open, node.address(0), &node.live.fingerprint);
+    let store = node.store.clone();
+    let name = key::node_live(&node.live.node);
+    let begun = Instant::now();
+    node.stop().await;
+    assert!(begun.elapsed() < Duration::from_millis(1500), "{:?}", begun.elapsed());
+    for session in opens.iter().chain([&open]).map(|open| open.session) {
+        assert_eq!(control.closed(session).await, CloseReason::NodeStopping);
+    }
+    browser.until_closed();
+    assert!(store.get(&name).await.expect("the store lives on").entry.is_none());
+    assert!(control.ended().await, "the pipe ends, too");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn replicas_are_dialed_by_quic_and_only_with_their_own_certificate() {
+    fleet::over_quic().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_taken_port_is_named() {
+    let ip = loopback();
+    let taken = std::net::UdpSocket::bind((ip, 0)).expect("a free port");
+    let port = taken.local_addr().expect("it is bound").port();
+    let config = Config { announce: vec![ip], udp_port: port, workers: 1, ..config() };
+    match Node::start(config) {
+        Err(error @ Error::Bind { .. }) => {
+            let text = error.to_string();
+            assert!(text.contains(&port.to_string()) && text.contains("--udp-port"), "{text}");
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn operators_see_health_and_rooms() {
+    let admin = (loopback(), 0).into();
+    let (node, mut control) = Running::start(Config { admin: Some(admin), ..config() }).await;
+    node.assign(ROOM, 5, 1).await;
+    let open = control.native(&node, ROOM, 5, 1);
+    control.send(ToNode::Open(open.clone())).await;
+    control.session(open.session).await;
+    let address = node.admin.expect("it was asked for");
+    let (status, _) = fleet::get(address, "/healthz").await;
+    assert_eq!(status, 200);
+    let (status, body) = fleet::get(address, "/rooms").await;
+    assert_eq!(status, 200);
+    let dump: serde_json::Value = serde_json::from_str(&body).expect("JSON");
+    let room = &dump["rooms"][0];
+    assert_eq!(room["room"], ROOM.to_string());
+    assert_eq!(room["worker"], 1);
+    assert_eq!(room["sessions"][0]["session"], open.session.to_string());
+    assert_eq!(fleet::get(address, "/metrics").await.0, 404, "no recorder was given");
+    assert_eq!(fleet::get(address, "/nothing").await.0, 404);
+    node.stop().await;
+}
+
+/// Random enough for a test: never twice in one process.
+fn next_session() -> SessionId {
+    use std::sync::atomic::{AtomicU64, Ordering};
+    static NEXT: AtomicU64 = AtomicU64::new(1);
+    let number = NEXT.fetch_add(1, Ordering::Relaxed);
+    SessionId(number << 32 | number)
+}

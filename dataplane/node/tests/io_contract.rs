@@ -1,0 +1,414 @@
+//! The contract of `DatagramIo`, one suite over every back end. `narrow_queue` runs itself again
+//! inside a network namespace whose loopback is slowed down by a token bucket filter, so it needs
+//! root, `ip` and `tc`; all else needs only loopback addresses.
+
+use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
+use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use hype_node::io::socket::Socket;
+use hype_node::io::uring::Uring;
+use hype_node::io::{
+    BATCH, DatagramIo, EventFd, IoKind, MAX_DATAGRAM, Opened, TransmitQueue, bind, open,
+};
+
+/// Longer than anything here takes on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+fn uring(sockets: Vec<UdpSocket>, wake: Arc<EventFd>) -> Uring {
+    match open(IoKind::Uring, sockets, wake).expect("io_uring works here") {
+        Opened::Uring(io) => io,
+        Opened::Socket(_) => panic!("another back end than asked for"),
+    }
+}
+
+fn socket(sockets: Vec<UdpSocket>, wake: Arc<EventFd>) -> Socket {
+    match open(IoKind::Socket, sockets, wake).expect("sockets work everywhere") {
+        Opened::Socket(io) => io,
+        Opened::Uring(_) => panic!("another back end than asked for"),
+    }
+}
+
+macro_rules! contract {
+    ($($name:ident)*) => {
+        mod uring_backend {
+            $(#[test] fn $name() { super::$name(super::uring); })*
+        }
+        mod socket_backend {
+            $(#[test] fn $name() { super::$name(super::socket); })*
+        }
+    };
+}
+
+contract! {
+    echoes_on_every_socket
+    keeps_order_beyond_its_queues
+    sends_more_than_its_queue_in_order
+    wakes_by_eventfd
+    sleeps_for_the_timeout
+    drops_what_is_too_long
+    survives_what_cannot_be_sent
+    leaves_no_socket_behind
+}
+
+/// A loopback address of this process and this call.
+fn address() -> SocketAddr {
+    static NEXT: AtomicU8 = AtomicU8::new(1);
+    let [_, _, high, low] = std::process::id().to_be_bytes();
+    let last = NEXT.fetch_add(1, Ordering::Relaxed);
+    SocketAddr::from((Ipv4Addr::new(127, high | 1, low, last), 0))
+}
+
+fn bound(address: SocketAddr) -> (UdpSocket, SocketAddr) {
+    let socket = bind(address).expect("a free port on loopback");
+    socket.set_read_timeout(Some(PATIENCE)).expect("a valid timeout");
+    let address = socket.local_addr().expect("it is bound");
+    (socket, address)
+}
+
+fn wake() -> Arc<EventFd> {
+    Arc::new(EventFd::new().expect("a descriptor is free"))
+}
+
+fn queue(io: &mut impl DatagramIo, payload: &[u8], to: SocketAddr) {
+    let queue = io.transmit();
+    queue.reserve().expect("a buffer is free")[..payload.len()].copy_from_slice(payload);
+    queue.commit(payload.len(), 0, to);
+}
+
+/// Runs `io` until it has delivered `count` datagrams, or patience ends.
+fn gather<I: DatagramIo>(io: &mut I, count: usize) -> Vec<Vec<u8>> {
+    let deadline = Instant::now() + PATIENCE;
+    let mut got = Vec::new();
+    while got.len() < count && Instant::now() < deadline {
+        io.wait(Some(Duration::from_millis(20))).expect("the back end lives");
+        let before = got.len();
+        let delivered = io.receive(|datagram, _| got.push(datagram.payload.to_vec()));
+        assert!(delivered <= BATCH);
+        assert_eq!(delivered, got.len() - before);
+    }
+    got
+}
+
+fn echoes_on_every_socket<I: DatagramIo>(make: fn(Vec<UdpSocket>, Arc<EventFd>) -> I) {
+    let (v4, v4_address) = bound(address());
+    let (other, other_address) = bound(address());
+    let (v6, v6_address) = bound("[::1]:0".parse().expect("a literal"));
+    let mut io = make(vec![v4, other, v6], wake());
+    let servers = [v4_address, other_address, v6_address];
+    let clients: Vec<_> = servers
+        .iter()
+        .map(|server| {
+            let from =
+                if server.is_ipv4() { address() } else { "[::1]:0".parse().expect("literal") };
+            bound(from)
+        })
+        .collect();
+    for round in 0..100u8 {
+        for (client, server) in clients.iter().zip(servers) {
+            let payload = vec![round; usize::from(round) * 13 + 1];
+            client.0.send_to(&payload, server).expect("loopback takes it");
+        }
+        let deadline = Instant::now() + PATIENCE;
+        let mut seen = 0;
+        while seen < servers.len() && Instant::now() < deadline {
+            seen += io.receive(|datagram, transmit| {
+                let index = usize::from(datagram.local);
+                assert_eq!(datagram.source, clients[index].1, "the source is the client");
+                // In place, as decryption does it, while the answer is written elsewhere.
+                datagram.payload.iter_mut().for_each(|byte| *byte ^= 0xff);
+                let room = transmit.reserve().expect("a buffer is free");
+                room[..datagram.payload.len()].copy_from_slice(datagram.payload);
+                transmit.commit(datagram.payload.len(), datagram.local, datagram.source);
+            });
+            io.wait(Some(Duration::from_millis(1))).expect("the back end lives");
+        }
+        for (client, server) in clients.iter().zip(servers) {
+            let mut buffer = [0; MAX_DATAGRAM];
+            let (len, source) = client.0.recv_from(&mut buffer).expect("the echo comes");
+            assert_eq!(source, server, "a reply leaves from the address that was asked");
+            assert_eq!(buffer[..len], vec![round ^ 0xff; usize::from(round) * 13 + 1]);
+        }
+    }
+    let counters = io.counters();
+    assert_eq!((counters.received, counters.sent), (300, 300));
+    assert_eq!(counters.received_bytes, counters.sent_bytes);
+    assert_eq!(counters.received_bytes, 3 * (0..100).map(|round| round * 13 + 1).sum::<u64>());
+    assert_eq!((counters.send_dropped(), counters.receive_overflow), (0, 0));
+}
+
+fn keeps_order_beyond_its_queues<I: DatagramIo>(make: fn(Vec<UdpSocket>, Arc<EventFd>) -> I) {
+    // More than every receive buffer, before the back end looks once.
+    const COUNT: u32 = 3000;
+    let (server, server_address) = bound(address());
+    let mut io = make(vec![server], wake());
+    let (client, _) = bound(address());
+    for round in 0..3 {
+        for number in 0..COUNT {
+            client.send_to(&number.to_be_bytes(), server_address).expect("loopback takes it");
+        }
+        let got = gather(&mut io, COUNT as usize);
+        let expected: Vec<_> = (0..COUNT).map(|number| number.to_be_bytes().to_vec()).collect();
+        assert!(got == expected, "round {round}: {} of {COUNT}, or out of order", got.len());
+    }
+    assert_eq!(io.counters().receive_overflow, 0);
+}
+
+fn sends_more_than_its_queue_in_order<I: DatagramIo>(make: fn(Vec<UdpSocket>, Arc<EventFd>) -> I) {
+    const COUNT: u32 = 2000;
+    let (server, server_address) = bound(address());
+    let mut io = make(vec![server], wake());
+    let (client, client_address) = bound(address());
+    for number in 0..COUNT {
+        // Every buffer is filled whole, so that a reuse before its time would show.
+        queue(&mut io, &number.to_be_bytes().repeat(100), client_address);
+    }
+    io.transmit().flush();
+    for number in 0..COUNT {
+        let mut buffer = [0; MAX_DATAGRAM];
+        let (len, source) = client.recv_from(&mut buffer).expect("nothing is lost on loopback");
+        assert_eq!(source, server_address);
+        assert!(buffer[..len] == number.to_be_bytes().repeat(100), "{number} is changed");
+    }
+    assert_eq!(io.counters().sent, u64::from(COUNT));
+    // What was queued leaves with the next wait, too.
+    queue(&mut io, b"last", client_address);
+    io.wait(Some(Duration::ZERO)).expect("the back end lives");
+    let mut buffer = [0; 8];
+    assert_eq!(client.recv_from(&mut buffer).expect("it was sent").0, 4);
+}
+
+fn wakes_by_eventfd<I: DatagramIo>(make: fn(Vec<UdpSocket>, Arc<EventFd>) -> I) {
+    let wake = wake();
+    let mut io = make(vec![bound(address()).0], Arc::clone(&wake));
+    for round in 0..20 {
+        let start = Instant::now();
+        let signaller = thread::spawn({
+            let wake = Arc::clone(&wake);
+            move || {
+                if round % 2 == 0 {
+                    thread::sleep(Duration::from_millis(5));
+                }
+                wake.signal();
+                wake.signal();
+            }
+        });
+        if round % 2 == 1 {
+            signaller.join().expect("it only signals");
+            io.wait(Some(PATIENCE)).expect("the back end lives");
+        } else {
+            io.wait(None).expect("the back end lives");
+            signaller.join().expect("it only signals");
+        }
+        assert!(start.elapsed() < PATIENCE, "round {round}");
+        // The second signal may end one more sleep, but no third.
+        io.wait(Some(Duration::from_millis(1))).expect("the back end lives");
+        let quiet = Instant::now();
+        io.wait(Some(Duration::from_millis(10))).expect("the back end lives");
+        assert!(quiet.elapsed() >= Duration::from_millis(9), "round {round}: a stale signal");
+    }
+}
+
+fn sleeps_for_the_timeout<I: DatagramIo>(make: fn(Vec<UdpSocket>, Arc<EventFd>) -> I) {
+    let (server, server_address) = bound(address());
+    let mut io = make(vec![server], wake());
+    let (client, client_address) = bound(address());
+    io.wait(Some(Duration::ZERO)).expect("the back end lives");
+    for _ in 0..10 {
+        // A send of the same turn must not end the sleep.
+        queue(&mut io, b"x", client_address);
+        let start = Instant::now();
+        io.wait(Some(Duration::from_millis(20))).expect("the back end lives");
+        let elapsed = start.elapsed();
+        assert!(elapsed >= Duration::from_millis(19), "woke after {elapsed:?}");
+        assert!(elapsed < Duration::from_millis(500), "overslept: {elapsed:?}");
+    }
+    client.send_to(b"y", server_address).expect("loopback takes it");
+    let start = Instant::now();
+    io.wait(None).expect("the back end lives");
+    assert_eq!(gather(&mut io, 1), [b"y"]);
+    assert!(start.elapsed() < PATIENCE);
+    let start = Instant::now();
+    for _ in 0..100 {
+        io.wait(Some(Duration::ZERO)).expect("the back end lives");
+    }
+    assert!(start.elapsed() < Duration::from_secs(1), "zero does not sleep");
+}
+
+fn drops_what_is_too_long<I: DatagramIo>(make: fn(Vec<UdpSocket>, Arc<EventFd>) -> I) {
+    let (server, server_address) = bound(address());
+    let mut io = make(vec![server], wake());
+    let (client, _) = bound(address());
+    let lengths = [MAX_DATAGRAM + 1, MAX_DATAGRAM, 0, 9000, 65_000, 1];
+    for len in lengths {
+        client.send_to(&vec![7; len], server_address).expect("loopback takes it");
+    }
+    let got: Vec<_> = gather(&mut io, 3).iter().map(Vec::len).collect();
+    assert_eq!(got, [MAX_DATAGRAM, 0, 1]);
+    assert_eq!(io.counters().truncated, 3);
+    assert_eq!(io.counters().received, 3);
+}
+
+fn survives_what_cannot_be_sent<I: DatagramIo>(make: fn(Vec<UdpSocket>, Arc<EventFd>) -> I) {
+    let (server, server_address) = bound(address());
+    let mut io = make(vec![server], wake());
+    let (client, client_address) = bound(address());
+    // A port where nobody listens; a broadcast, which is forbidden; the wrong family.
+    let closed = bound(address()).1;
+    for round in 0..200u8 {
+        queue(&mut io, b"nobody", closed);
+        queue(&mut io, b"all", "255.255.255.255:9".parse().expect("a literal"));
+        queue(&mut io, b"family", "[::1]:9".parse().expect("a literal"));
+        queue(&mut io, &[round], client_address);
+    }
+    // Mistakes of the caller.
+    io.transmit().commit(MAX_DATAGRAM + 1, 0, client_address);
+    io.transmit().reserve().expect("a buffer is free");
+    io.transmit().commit(1, 1, client_address);
+    let first = io.transmit().reserve().expect("a buffer is free").as_ptr();
+    assert_eq!(first, io.transmit().reserve().expect("the same").as_ptr());
+    io.wait(Some(Duration::ZERO)).expect("the back end lives");
+    for round in 0..200u8 {
+        let mut buffer = [0; 8];
+        let (len, _) = client.recv_from(&mut buffer).expect("the good ones arrive");
+        assert_eq!(&buffer[..len], [round]);
+    }
+    let counters = io.counters();
+    assert_eq!(counters.sent, 400);
+    assert_eq!(counters.send_unreachable, 400, "{counters:?}");
+    assert_eq!(counters.send_failed, 2, "{counters:?}");
+    client.send_to(b"still here", server_address).expect("loopback takes it");
+    assert_eq!(gather(&mut io, 1), [b"still here"]);
+}
+
+fn leaves_no_socket_behind<I: DatagramIo>(make: fn(Vec<UdpSocket>, Arc<EventFd>) -> I) {
+    let address = bound(address()).1;
+    for _ in 0..20 {
+        let (client, _) = bound(self::address());
+        let deadline = Instant::now() + PATIENCE;
+        let server = loop {
+            // The kernel may close a ring's registered sockets a moment after the ring.
+            match bind(address) {
+                Ok(server) => break server,
+                Err(error) => assert!(Instant::now() < deadline, "{error}"),
+            }
+            thread::sleep(Duration::from_millis(1));
+        };
+        let mut io = make(vec![server], wake());
+        client.send_to(b"x", address).expect("loopback takes it");
+        assert_eq!(gather(&mut io, 1), [b"x"]);
+    }
+}
+
+#[test]
+fn a_back_end_needs_sockets_and_auto_finds_one() {
+    assert!(open(IoKind::Auto, Vec::new(), wake()).is_err());
+    let opened = open(IoKind::Auto, vec![bound(address()).0], wake()).expect("one of them works");
+    assert!(["uring", "socket"].contains(&opened.name()));
+    assert_eq!("uring".parse(), Ok(IoKind::Uring));
+    assert!("iouring".parse::<IoKind>().is_err());
+}
+
+/// Set in the copy of this test that runs inside the namespace.
+const INSIDE: &str = "HYPE_TEST_NARROW_QUEUE";
+
+/// A network namespace that goes when the test does.
+struct Namespace(String);
+
+impl Namespace {
+    fn new(suffix: &str) -> Self {
+        let name = format!("hn{}{suffix}", std::process::id());
+        let status = Command::new("ip").args(["netns", "add", &name]).status();
+        assert!(status.expect("iproute2 is installed").success(), "needs root");
+        Self(name)
+    }
+}
+
+impl Drop for Namespace {
+    fn drop(&mut self) {
+        let _ = Command::new("ip").args(["netns", "delete", &self.0]).status();
+    }
+}
+
+fn narrow_queue<I: DatagramIo>(
+    test: &str,
+    suffix: &str,
+    make: fn(Vec<UdpSocket>, Arc<EventFd>) -> I,
+) {
+    if std::env::var_os(INSIDE).is_some() {
+        return behind_a_narrow_queue(make);
+    }
+    let namespace = Namespace::new(suffix);
+    let script = "ip link set lo up && \
+        tc qdisc add dev lo root tbf rate 16mbit burst 10000 limit 4000000 && \
+        exec \"$0\" --exact \"$1\" --nocapture";
+    let program = std::env::current_exe().expect("the test runs from a file");
+    let output = Command::new("ip")
+        .args(["netns", "exec", &namespace.0, "sh", "-c", script])
+        .arg(program)
+        .arg(test)
+        .env(INSIDE, "1")
+        .output()
+        .expect("iproute2 is installed");
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(
+        output.status.success() && text.contains("1 passed"),
+        "{text}\n{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+}
+
+#[test]
+fn uring_survives_a_narrow_queue() {
+    narrow_queue("uring_survives_a_narrow_queue", "u", uring);
+}
+
+#[test]
+fn socket_survives_a_narrow_queue() {
+    narrow_queue("socket_survives_a_narrow_queue", "s", socket);
+}
+
+/// Buffers are filled again at once while the kernel's queue is full: what arrives must be whole and
+/// in order, and what does not must have been counted.
+fn behind_a_narrow_queue<I: DatagramIo>(make: fn(Vec<UdpSocket>, Arc<EventFd>) -> I) {
+    const COUNT: u32 = 4096;
+    let pattern = |number: u32| number.to_be_bytes().repeat(250);
+    let (server, _) = bound(address());
+    socket2::SockRef::from(&server).set_send_buffer_size(64 << 10).expect("smaller is allowed");
+    let (client, client_address) = bound(address());
+    let reader = thread::spawn(move || {
+        let quiet = Duration::from_millis(700);
+        client.set_read_timeout(Some(quiet)).expect("a valid timeout");
+        let mut got = Vec::new();
+        let mut buffer = [0; MAX_DATAGRAM];
+        while let Ok(len) = client.recv(&mut buffer) {
+            let number = u32::from_be_bytes(buffer[..4].try_into().expect("four bytes"));
+            assert!(buffer[..len] == pattern(number), "packet {number} holds another's bytes");
+            got.push(number);
+        }
+        got
+    });
+    let mut io = make(vec![server], wake());
+    for number in 0..COUNT {
+        queue(&mut io, &pattern(number), client_address);
+        if number % 64 == 63 {
+            io.wait(Some(Duration::from_millis(4))).expect("the back end lives");
+        }
+    }
+    io.wait(Some(Duration::ZERO)).expect("the back end lives");
+    // There is no route to anywhere else in here.
+    queue(&mut io, b"lost", "203.0.113.1:9".parse().expect("a literal"));
+    io.wait(Some(Duration::ZERO)).expect("the back end lives");
+
+    let got = reader.join().expect("every packet was whole");
+    assert!(got.is_sorted_by(|a, b| a < b), "out of order or twice");
+    let counters = io.counters();
+    assert_eq!(counters.sent, got.len() as u64, "{counters:?}");
+    assert_eq!(counters.send_would_block, u64::from(COUNT) - counters.sent, "{counters:?}");
+    assert!(counters.send_would_block > 100, "the queue was not narrow: {counters:?}");
+    assert!(got.len() > 100, "too few arrived: {counters:?}");
+    assert_eq!(counters.send_dropped(), counters.send_would_block + 1, "{counters:?}");
+}

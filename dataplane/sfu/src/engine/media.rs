@@ -1,0 +1,356 @@
+//! SRTP in: decrypt, find the stream, keep its statistics, and hand the packet to whoever gets it.
+//! This is the path of every packet: nothing here allocates once a stream is known.
+
+use hype_protocol::media::{Codec, SourceKind};
+use hype_protocol::observation::ViewState;
+
+use crate::congestion::arrival::Arrivals;
+use crate::congestion::missing::Arrival;
+use crate::congestion::unwrap_u16;
+use crate::drop_reason::DropReason;
+use crate::event::Event;
+use crate::room::VoicePacket;
+use crate::room::picture::Picture;
+use crate::room::producer::{Producer, SILENCE};
+use crate::room::speaker::Activity;
+use crate::room::viewer::{Extra, SoundPacket, VideoPacket};
+use crate::time::Timestamp;
+use crate::transmit::{Destination, Transmit};
+use crate::transport::srtp::InboundStream;
+use crate::wire::header_extension::Extensions;
+use crate::wire::rtp::Header;
+
+use super::session::Role;
+use super::{Engine, emit};
+
+/// Opus sends nothing longer than this to say that there is nothing to hear (RFC 6716 §3.1: a
+/// frame of one byte or none).
+const DTX_PAYLOAD: usize = 2;
+
+/// A video packet on its way from its stream to its viewers.
+struct Incoming<'a> {
+    role: Role,
+    codec: Codec,
+    /// The number of the stream it belongs to (of the repaired one, for a retransmission).
+    index: u64,
+    timestamp: u32,
+    marker: bool,
+    extra: Extra<'a>,
+}
+
+impl Engine {
+    #[inline]
+    pub(super) fn handle_rtp<T: Transmit>(
+        &mut self,
+        now: Timestamp,
+        from: &Destination,
+        datagram: &mut [u8],
+        out: &mut T,
+    ) -> Result<(), DropReason> {
+        let key = self.addresses.get(from).ok_or(DropReason::UnknownAddress)?;
+        let header = Header::parse(datagram).map_err(|_| DropReason::RtpMalformed)?;
+        let session = &mut self.sessions[key];
+        let inbound = session.inbound.as_ref().ok_or(DropReason::SrtpNoKeys)?;
+        // An unknown SSRC is tried with a fresh window; it is kept only once it is authentic and
+        // belongs to a line, so forged ones leave no trace.
+        let known = session.stream_of(header.ssrc);
+        let mut fresh = InboundStream::default();
+        let window = match known {
+            Some(place) => &mut session.streams[place].window,
+            None => &mut fresh,
+        };
+        let len = inbound
+            .unprotect_rtp(window, datagram, &header)
+            .map_err(|reject| reject.rtp_drop_reason())?;
+        session.heard_at = Some(now);
+        session.quality.bytes_in += datagram.len() as u64;
+        if !session.media_started {
+            session.media_started = true;
+            let event = Event::MediaStarted { session: session.id };
+            emit(&mut self.events, &mut self.counters, event);
+        }
+        let packet = &mut datagram[..len];
+        let payload_len = header.payload(packet).map_err(|_| DropReason::RtpMalformed)?.len();
+        let (head, payload) = packet.split_at_mut(header.header_len());
+        let payload = &mut payload[..payload_len];
+        let extensions = Extensions::read(header.elements(head), &session.extensions);
+        if let Some(number) = extensions.transport_sequence_number {
+            let arrivals = session.arrivals.get_or_insert_with(Arrivals::new);
+            arrivals.note(number, now);
+            self.session_deadlines.set_earlier(key, arrivals.due_at());
+        }
+        let place = match known {
+            Some(place) => place,
+            None => session.latch(&header, &extensions, fresh, now)?,
+        };
+        let (codec, retransmission) =
+            session.codec_of(header.payload_type).ok_or(DropReason::UnknownPayloadType)?;
+        let stream = &mut session.streams[place];
+        let role = stream.role;
+        if retransmission != role.retransmission || codec.is_audio() != role.kind.is_audio() {
+            return Err(DropReason::UnknownPayloadType);
+        }
+        // The packet's own index: the window has just committed it.
+        let index = stream
+            .window
+            .estimate(header.sequence_number)
+            .map_err(|reject| reject.rtp_drop_reason())?;
+        stream.last_at = now;
+        stream.reception.note(index, header.timestamp, codec.clock_rate(), now);
+        let number = stream.number;
+        match role.kind {
+            SourceKind::Microphone => {
+                if session.producer(SourceKind::Microphone).is_none() {
+                    self.start_producer(key, SourceKind::Microphone, codec, now);
+                }
+                let session = &self.sessions[key];
+                if session.flags.muted() {
+                    return Err(DropReason::Muted);
+                }
+                let activity = match extensions.audio_level {
+                    Some(level) => Activity::Level(level.level, level.voice),
+                    None if payload.len() <= DTX_PAYLOAD => Activity::Silence,
+                    None => Activity::Unmeasured,
+                };
+                let packet = VoicePacket {
+                    run: u64::from(number) << 32 | session.peer as u64 & 0xffff_ffff,
+                    index,
+                    timestamp: header.timestamp,
+                    marker: header.marker,
+                    activity,
+                    payload,
+                };
+                let (room, peer) = (session.room, session.peer);
+                let room_state = &mut self.rooms[room];
+                let outcome =
+                    room_state.forward_voice(peer, &packet, now, &mut self.counters, out);
+                let due = room_state.speakers_due(now);
+                if due != Timestamp::NEVER {
+                    self.room_deadlines.set_earlier(room, due);
+                }
+                outcome
+            }
+            SourceKind::ScreenAudio => {
+                self.note_stream(key, role, header.ssrc, number, codec, now);
+                let session = &self.sessions[key];
+                let producer = session.producer(role.kind).ok_or(DropReason::NotWatched)?;
+                let packet = SoundPacket {
+                    run: producer.run_of(0),
+                    index,
+                    timestamp: header.timestamp,
+                    marker: header.marker,
+                    csrc: session.id.source().0,
+                    payload,
+                };
+                self.forward_sound(now, key, &packet, out)
+            }
+            SourceKind::Camera | SourceKind::Screen => {
+                let extra = Extra {
+                    orientation: extensions.video_orientation,
+                    playout_delay: extensions.playout_delay,
+                    dependency_descriptor: extensions.dependency_descriptor,
+                };
+                let (timestamp, marker) = (header.timestamp, header.marker);
+                if !retransmission {
+                    self.note_stream(key, role, header.ssrc, number, codec, now);
+                    let packet = Incoming { role, codec, index, timestamp, marker, extra };
+                    return self.forward_video(now, key, &packet, payload, out);
+                }
+                // RFC 4588 §4: the original sequence number, then the original payload. Without
+                // either it is padding that probes the path.
+                let Some((original, payload)) =
+                    payload.split_first_chunk_mut().filter(|(_, rest)| !rest.is_empty())
+                else {
+                    return Ok(());
+                };
+                self.counters.rtx_received += 1;
+                let highest = self.sessions[key]
+                    .producer(role.kind)
+                    .and_then(|producer| producer.layers.get(usize::from(role.layer)))
+                    .and_then(|layer| layer.missing.highest())
+                    .ok_or(DropReason::RtxUnknown)?;
+                let index = unwrap_u16(highest, u16::from_be_bytes(*original));
+                if index > highest {
+                    // It repairs what was never seen to be missing: padding by old packets too.
+                    return Err(DropReason::RtxUnknown);
+                }
+                let packet = Incoming { role, codec, index, timestamp, marker, extra };
+                self.forward_video(now, key, &packet, payload, out)
+            }
+        }
+    }
+
+    /// Starts a producer, and shows it to those who asked for it.
+    fn start_producer(&mut self, key: usize, kind: SourceKind, codec: Codec, now: Timestamp) {
+        let session = &mut self.sessions[key];
+        let layers = session.layers_of(kind);
+        let producer = Producer::new(self.next_producer, kind, codec, layers, now);
+        // A producer's number tells its runs apart; it wraps after four billion of them.
+        self.next_producer = self.next_producer.wrapping_add(1);
+        session.producers[kind as usize] = Some(Box::new(producer));
+        if kind != SourceKind::Microphone {
+            session.flow_at = session.flow_at.min(now + SILENCE / 8);
+            let flow_at = session.flow_at;
+            self.session_deadlines.set_earlier(key, flow_at);
+        }
+        self.emit_status(key);
+        if kind != SourceKind::Microphone {
+            self.show_producer(key, kind, now);
+        }
+    }
+
+    /// Notes a packet of a layer: its producer starts, its codec or SSRC changes, it flows again.
+    fn note_stream(
+        &mut self,
+        key: usize,
+        role: Role,
+        ssrc: u32,
+        number: u32,
+        codec: Codec,
+        now: Timestamp,
+    ) {
+        let kind = role.kind;
+        if self.sessions[key].producer(kind).is_none() {
+            self.start_producer(key, kind, codec, now);
+        }
+        let Some(producer) = self.sessions[key].producer_mut(kind) else { return };
+        producer.last_at = now;
+        let other_codec = producer.codec != codec;
+        producer.codec = codec;
+        let Some(layer) = producer.layers.get_mut(usize::from(role.layer)) else { return };
+        layer.last_at = now;
+        let restarted = layer.stream != number;
+        if restarted {
+            // Another SSRC: neither its numbers nor its pictures go on.
+            layer.ssrc = ssrc;
+            layer.stream = number;
+            layer.missing = Default::default();
+            layer.cache = None;
+        }
+        let began = !layer.flowing;
+        layer.flowing = true;
+        if other_codec || restarted {
+            self.restart_viewers(key, kind, (!other_codec).then_some(role.layer));
+            if other_codec {
+                self.emit_status(key);
+            }
+        }
+        if other_codec || restarted || began {
+            self.select_layers(key, kind);
+        }
+    }
+
+    fn forward_sound<T: Transmit>(
+        &mut self,
+        now: Timestamp,
+        key: usize,
+        packet: &SoundPacket<'_>,
+        out: &mut T,
+    ) -> Result<(), DropReason> {
+        let session = &self.sessions[key];
+        let Some(producer) = session.producer(SourceKind::ScreenAudio) else {
+            return Err(DropReason::NotWatched);
+        };
+        let room = &mut self.rooms[session.room];
+        if producer.viewers.is_empty() {
+            return Err(DropReason::NotWatched);
+        }
+        for viewer in &producer.viewers {
+            let Some(peer) = room.peers.get_mut(viewer.peer) else { continue };
+            if peer.flags.deafened() {
+                continue;
+            }
+            let sent = peer.send_sound(viewer.slot, packet, now, &mut self.counters, out);
+            if let Err(reason) = sent {
+                self.counters.drops.count(reason);
+            }
+        }
+        Ok(())
+    }
+
+    fn forward_video<T: Transmit>(
+        &mut self,
+        now: Timestamp,
+        key: usize,
+        packet: &Incoming<'_>,
+        payload: &mut [u8],
+        out: &mut T,
+    ) -> Result<(), DropReason> {
+        let Incoming { role, codec, index, .. } = *packet;
+        let session = &mut self.sessions[key];
+        let (room, csrc) = (session.room, session.id.source().0);
+        let Some(producer) = session.producer_mut(role.kind) else {
+            return Err(DropReason::NotWatched);
+        };
+        let run = producer.run_of(usize::from(role.layer));
+        let layer = producer
+            .layers
+            .get_mut(usize::from(role.layer))
+            .ok_or(DropReason::UnknownRid)?;
+        let arrival = layer.missing.note(index, now);
+        match arrival {
+            Arrival::Newest | Arrival::Recovered => {}
+            Arrival::Duplicate => return Err(DropReason::Duplicate),
+            Arrival::TooMuchLost => {
+                if layer.watched {
+                    layer.key_frame.want();
+                }
+            }
+        }
+        let newest = arrival != Arrival::Recovered;
+        let stream = layer.stream;
+        let picture = if payload.is_empty() {
+            // Padding takes a sequence number all the same, so viewers get it too.
+            Picture::default()
+        } else {
+            Picture::read(codec, payload, packet.extra.dependency_descriptor)
+                .map_err(|_| DropReason::PayloadMalformed)?
+        };
+        if picture.key_frame_start && newest {
+            layer.key_frame.settle();
+        }
+        if let Some(cache) = &mut layer.cache {
+            cache.insert(index, packet.extra.encode(&mut [0; 255]), payload);
+        }
+        let due = producer.feedback_due_at();
+        if due != Timestamp::NEVER {
+            self.session_deadlines.set_earlier(key, due);
+        }
+        let producer = &*producer;
+        let packet = VideoPacket {
+            producer: producer.run,
+            stream,
+            run,
+            layer: role.layer,
+            codec,
+            index,
+            newest,
+            timestamp: packet.timestamp,
+            marker: packet.marker,
+            csrc,
+            picture,
+            extra: packet.extra,
+        };
+        let room = &mut self.rooms[room];
+        if producer.viewers.is_empty() {
+            return Err(DropReason::NotWatched);
+        }
+        for viewer in &producer.viewers {
+            let Some(peer) = room.peers.get_mut(viewer.peer) else { continue };
+            match peer.send_video(viewer.slot, &packet, payload, now, &mut self.counters, out) {
+                Ok(true) => {
+                    let slot = usize::from(viewer.slot);
+                    if peer.video[slot].set_state(Some(ViewState::Live)) {
+                        let (session, slot) = (peer.id, viewer.slot);
+                        let event = Event::View { session, slot, state: ViewState::Live };
+                        emit(&mut self.events, &mut self.counters, event);
+                    }
+                }
+                // Of a simulcast producer each viewer gets one layer: that is no drop.
+                Ok(false) | Err(DropReason::NotWatched) => {}
+                Err(reason) => self.counters.drops.count(reason),
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,266 @@
+//! RTCP out. To publishers: transport-cc feedback, NACK and key frame requests as soon as they are
+//! due (reduced size, RFC 5506). To everybody once a second: sender reports on the node's clock
+//! for lines that sent, receiver reports for streams that came, and our canonical name.
+
+use std::time::Duration;
+
+use crate::congestion::arrival::SPAN;
+use crate::drop_reason::DropReason;
+use crate::room::peer::Peer;
+use crate::room::rewriter::Rewriter;
+use crate::time::Timestamp;
+use crate::transmit::{MAX_DATAGRAM, Transmit};
+use crate::transport::srtp::MAX_RTCP_OVERHEAD;
+use crate::wire::rtcp::ReportBlock;
+use crate::wire::rtcp::transport_cc::Base;
+use crate::wire::rtcp::writer::{MAX_BLOCKS, SenderInfo, Writer};
+
+use super::counters::Counters;
+use super::feedback::{middle, ntp_time};
+use super::session::Session;
+use super::{Engine, session};
+
+/// Between two compound reports of one session (RFC 3550 §6.2 would allow more often).
+pub(super) const INTERVAL: Duration = Duration::from_secs(1);
+/// The most sequence numbers asked for at once in one layer.
+const MAX_NACKS: usize = 64;
+/// Room for one RTCP datagram before it is encrypted: within the least path MTU of IPv6.
+const MAX_COMPOUND: usize = 1200;
+const _: () = assert!(MAX_COMPOUND + MAX_RTCP_OVERHEAD <= MAX_DATAGRAM);
+
+impl Peer {
+    /// Builds, encrypts and sends one RTCP datagram; nothing when nothing was written.
+    fn send_rtcp<T: Transmit>(
+        &mut self,
+        counters: &mut Counters,
+        out: &mut T,
+        build: impl FnOnce(&mut Writer<'_>),
+    ) {
+        let (Some(outbound), Some(destination)) = (&self.outbound, &self.destination) else {
+            return;
+        };
+        let Some(buffer) = out.reserve() else {
+            counters.drops.count(DropReason::TransmitFull);
+            return;
+        };
+        let room = buffer.len().min(MAX_COMPOUND);
+        let mut writer = Writer::new(&mut buffer[..room]);
+        build(&mut writer);
+        let len = writer.len();
+        if len == 0 {
+            return;
+        }
+        match outbound.protect_rtcp(&mut self.outbound_rtcp, buffer, len) {
+            Ok(len) => {
+                out.commit(len, destination);
+                self.bytes_out += len as u64;
+                counters.sent(len);
+            }
+            Err(error) => counters.drops.count(error.drop_reason()),
+        }
+    }
+}
+
+impl Engine {
+    /// Sends what publishers wait for: arrivals, missing packets, key frame requests.
+    pub(super) fn send_feedback<T: Transmit>(&mut self, key: usize, now: Timestamp, out: &mut T) {
+        let session = &mut self.sessions[key];
+        let peer = &mut self.rooms[session.room].peers[session.peer];
+        if !peer.is_reachable() {
+            return;
+        }
+        let sender_ssrc = peer.rtcp_ssrc;
+        let round_trip = session.round_trip();
+        if let Some(arrivals) = session.arrivals.as_mut().filter(|it| it.due_at() <= now) {
+            let mut times = [Timestamp::NEVER; SPAN];
+            if let Some((first, count)) = arrivals.take(&mut times) {
+                let media_ssrc = session.streams.first().map_or(0, |stream| stream.ssrc);
+                let mut told = 0;
+                // Arrivals more than 8 s apart do not fit one message.
+                while told < count {
+                    let base = Base {
+                        sender_ssrc,
+                        media_ssrc,
+                        sequence_number: first.wrapping_add((told & 0xffff) as u16),
+                        feedback_count: session.feedback_count,
+                    };
+                    let mut here = 0;
+                    peer.send_rtcp(&mut self.counters, out, |writer| {
+                        here = writer.transport_feedback(&base, &times[told..count]).unwrap_or(0);
+                    });
+                    if here == 0 {
+                        break;
+                    }
+                    session.feedback_count = session.feedback_count.wrapping_add(1);
+                    self.counters.transport_feedback_sent += 1;
+                    told += here;
+                }
+            }
+        }
+        for producer in session.producers.iter_mut().flatten() {
+            for layer in &mut producer.layers {
+                let mut numbers = [0; MAX_NACKS];
+                let (mut wanted, mut gave_up) = (0, false);
+                if layer.missing.due_at() <= now {
+                    (wanted, gave_up) = layer.missing.take_due(now, round_trip, &mut numbers);
+                }
+                // Nobody needs the packets of a layer that nobody watches.
+                if !layer.watched {
+                    continue;
+                }
+                if gave_up {
+                    layer.key_frame.want();
+                }
+                let picture_loss = layer.key_frame.take_due(now);
+                if wanted == 0 && !picture_loss {
+                    continue;
+                }
+                self.counters.nacks_sent += wanted as u64;
+                self.counters.key_frames_requested += u64::from(picture_loss);
+                peer.send_rtcp(&mut self.counters, out, |writer| {
+                    // What does not fit is asked for again later.
+                    let _ = writer.nack(sender_ssrc, layer.ssrc, &numbers[..wanted]);
+                    if picture_loss {
+                        let _ = writer.picture_loss(sender_ssrc, layer.ssrc);
+                    }
+                });
+            }
+        }
+    }
+
+    /// Sends the second's compound report, if there is anything to report.
+    pub(super) fn send_reports<T: Transmit>(&mut self, key: usize, now: Timestamp, out: &mut T) {
+        let ntp = ntp_time(self.config.unix_at_zero, now);
+        let mut senders = [None; 2 * hype_protocol::media::MAX_VIDEO_SLOTS
+            + hype_protocol::media::MAX_VOICE_SLOTS];
+        self.collect_sender_reports(key, now, ntp, &mut senders);
+        let mut blocks = [ReportBlock::default(); MAX_BLOCKS];
+        let count = collect_blocks(&mut self.sessions[key], now, &mut blocks);
+        if count == 0 && senders.iter().all(Option::is_none) {
+            return;
+        }
+        let session = &self.sessions[key];
+        let peer = &mut self.rooms[session.room].peers[session.peer];
+        let (ssrc, name) = (peer.rtcp_ssrc, self.config.cname.as_bytes());
+        peer.send_rtcp(&mut self.counters, out, |writer| {
+            for info in senders.iter().flatten() {
+                // All of them and the blocks fit; were it otherwise, the rest would be left out.
+                let _ = writer.sender_report(info, &[]);
+            }
+            let _ = writer.receiver_report(ssrc, &blocks[..count]);
+            // RFC 3550 §6.1: each compound carries a canonical name.
+            let _ = writer.canonical_name(ssrc, name);
+            for info in senders.iter().flatten() {
+                let _ = writer.canonical_name(info.ssrc, name);
+            }
+        });
+    }
+
+    /// Fills `infos` with the lines of a peer that sent something since the last report.
+    fn collect_sender_reports(
+        &mut self,
+        key: usize,
+        now: Timestamp,
+        ntp: u64,
+        infos: &mut [Option<SenderInfo>],
+    ) {
+        let session = &self.sessions[key];
+        let room = &mut self.rooms[session.room];
+        let mut infos = infos.iter_mut();
+        let mut push = |ssrc, rtp_timestamp, sent: &crate::room::consumer::SentCount| {
+            if let Some(place) = infos.next() {
+                *place = Some(SenderInfo {
+                    ssrc,
+                    ntp_time: ntp,
+                    rtp_timestamp,
+                    packet_count: sent.packets,
+                    octet_count: sent.octets,
+                });
+            }
+        };
+        for (consumer, slot) in room.peers[session.peer].voice.iter_mut().zip(&room.voice) {
+            if consumer.sent.take_activity() {
+                push(consumer.ssrc, slot.timestamp_at(now), &consumer.sent);
+            }
+        }
+        for slot in 0..room.peers[session.peer].video.len() {
+            let consumer = &room.peers[session.peer].video[slot];
+            let publisher = consumer
+                .publisher
+                .and_then(|publisher| room.peers.get(publisher))
+                .and_then(|peer| self.sessions.get(peer.session));
+            let view = consumer.view;
+            let video = publisher.zip(view).zip(consumer.current).and_then(|((from, view), layer)| {
+                timestamp_by_publisher(from, view.kind, layer, &consumer.rewriter, 90_000, ntp)
+            });
+            let sound = publisher.zip(consumer.sound.as_ref()).and_then(|(from, sound)| {
+                let kind = hype_protocol::media::SourceKind::ScreenAudio;
+                timestamp_by_publisher(from, kind, 0, &sound.rewriter, 48_000, ntp)
+            });
+            let consumer = &mut room.peers[session.peer].video[slot];
+            if consumer.sent.take_activity() {
+                let timestamp = video.unwrap_or_else(|| consumer.rewriter.timestamp_at(now));
+                push(consumer.ssrc, timestamp, &consumer.sent);
+            }
+            if let Some(line) = &mut consumer.sound
+                && line.sent.take_activity()
+            {
+                let timestamp = sound.unwrap_or_else(|| line.rewriter.timestamp_at(now));
+                push(line.ssrc, timestamp, &line.sent);
+            }
+        }
+    }
+}
+
+/// The outgoing timestamp at our time `ntp`, by the publisher's own sender report, so that a
+/// picture and its sound stay together (RFC 3550 §6.4.1).
+fn timestamp_by_publisher(
+    publisher: &Session,
+    kind: hype_protocol::media::SourceKind,
+    layer: u8,
+    rewriter: &Rewriter,
+    clock_rate: u32,
+    ntp: u64,
+) -> Option<u32> {
+    let number = publisher.producer(kind)?.layers.get(usize::from(layer))?.stream;
+    let stream = publisher.streams.iter().find(|stream| stream.number == number)?;
+    let (reported_ntp, reported_timestamp, _) = stream.sender_report?;
+    let reported = reported_ntp.wrapping_add_signed(publisher.clock_offset?);
+    let mapped = rewriter.map_timestamp(reported_timestamp)?;
+    let elapsed = i128::from(ntp.wrapping_sub(reported).cast_signed());
+    let ticks = elapsed * i128::from(clock_rate) >> 32;
+    // A timestamp wraps, and so does the way to it.
+    Some(mapped.wrapping_add((ticks & i128::from(u32::MAX)) as u32))
+}
+
+/// Fills `blocks` with the streams that sent something lately, and returns how many there are.
+fn collect_blocks(
+    session: &mut Session,
+    now: Timestamp,
+    blocks: &mut [ReportBlock; MAX_BLOCKS],
+) -> usize {
+    let active = session.streams.iter_mut().filter(|stream| {
+        !stream.role.retransmission
+            && stream.reception.started()
+            && now.since(stream.last_at) < session::SILENCE
+    });
+    let mut count = 0;
+    for (block, stream) in blocks.iter_mut().zip(active) {
+        let interval = stream.reception.report();
+        let (last, delay) = stream.sender_report.map_or((0, 0), |(ntp, _, arrival)| {
+            let delay = now.since(arrival).as_micros() * 65_536 / 1_000_000;
+            (middle(ntp), u32::try_from(delay).unwrap_or(u32::MAX))
+        });
+        *block = ReportBlock {
+            ssrc: stream.ssrc,
+            fraction_lost: interval.fraction_lost,
+            cumulative_lost: interval.cumulative_lost,
+            highest_sequence_number: interval.highest,
+            jitter: interval.jitter,
+            last_sender_report: last,
+            delay_since_last_sender_report: delay,
+        };
+        count += 1;
+    }
+    count
+}

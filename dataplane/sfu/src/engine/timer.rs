@@ -1,0 +1,81 @@
+//! What is due for one session or room: the end of silent ones, feedback to publishers, key frame
+//! requests, reports, and looking after producers that stopped.
+
+use hype_protocol::media::SourceKind;
+use hype_protocol::observation::CloseReason;
+
+use crate::event::Event;
+use crate::room::producer::SILENCE;
+use crate::time::Timestamp;
+use crate::transmit::Transmit;
+
+use super::Engine;
+
+/// Between two looks at which layers flow.
+const FLOW_INTERVAL: std::time::Duration = std::time::Duration::from_millis(250);
+
+impl Engine {
+    pub(super) fn session_timeout<T: Transmit>(
+        &mut self,
+        key: usize,
+        now: Timestamp,
+        out: &mut T,
+    ) {
+        let Some(session) = self.sessions.get(key) else { return };
+        if session.expires_at() <= now {
+            self.close(key, CloseReason::Timeout, now);
+            return;
+        }
+        if session.flow_at <= now {
+            self.look_after_producers(key, now);
+        }
+        self.send_feedback(key, now, out);
+        let session = &mut self.sessions[key];
+        if session.reports_at <= now {
+            session.reports_at = now + super::report::INTERVAL;
+            self.send_reports(key, now, out);
+        }
+        self.reschedule(key);
+    }
+
+    /// Ends producers that fell silent, and moves viewers to layers that flow.
+    fn look_after_producers(&mut self, key: usize, now: Timestamp) {
+        let mut running = false;
+        let mut ended = false;
+        for kind in [SourceKind::Camera, SourceKind::Screen, SourceKind::ScreenAudio] {
+            let Some(producer) = self.sessions[key].producer_mut(kind) else { continue };
+            if now.since(producer.last_at) >= SILENCE {
+                self.end_producer(key, kind);
+                ended = true;
+                continue;
+            }
+            running = true;
+            producer.refresh_flow(now);
+            // Also without a change: a viewer that has switched needs its old layer no more.
+            self.select_layers(key, kind);
+        }
+        self.sessions[key].flow_at =
+            if running { now + FLOW_INTERVAL } else { Timestamp::NEVER };
+        if ended {
+            self.emit_status(key);
+        }
+    }
+
+    pub(super) fn room_timeout(&mut self, key: usize, now: Timestamp) {
+        let Some(room) = self.rooms.get_mut(key) else { return };
+        let due = room.speakers_due(now);
+        if due == Timestamp::NEVER {
+            return;
+        }
+        if due > now {
+            self.room_deadlines.set(key, due);
+            return;
+        }
+        let id = room.id;
+        let speakers = room.take_speakers(now);
+        self.room_deadlines.set(key, self.rooms[key].speakers_due(now));
+        if let Some(speakers) = speakers {
+            self.emit(Event::Speakers { room: id, speakers });
+        }
+    }
+}

@@ -1,0 +1,310 @@
+//! Which of a room's people are heard: up to [`SLOTS`] speakers, chosen by the RFC 6464 audio
+//! level with hysteresis. A first packet claims a free slot at once; a silent holder gives way to
+//! a voice; a talking one only to somebody clearly louder for a while.
+//! It holds no packets and no clock, and does not allocate once room for the peers is reserved.
+
+use std::time::Duration;
+
+use crate::time::Timestamp;
+
+/// Voice slots of a room.
+pub(crate) const SLOTS: usize = hype_protocol::media::MAX_VOICE_SLOTS;
+
+/// Loudness is 127 minus the level of RFC 6464, so louder is greater: 77 is −50 dBov.
+const VOICE_LOUDNESS: f32 = 77.0;
+/// Where the sender's own detector says voice, this is enough: −60 dBov.
+const DETECTED_VOICE_LOUDNESS: f32 = 67.0;
+/// What a packet without a level counts as: −30 dBov.
+const UNMEASURED_LOUDNESS: f32 = 97.0;
+/// A holder keeps its slot for this long after its last voice.
+const KEEP: Duration = Duration::from_millis(1500);
+/// By how many dB a newcomer must be louder than the quietest talking holder …
+const CLEARLY_LOUDER: f32 = 6.0;
+/// … and for how long.
+const CHALLENGE: Duration = Duration::from_millis(120);
+/// How long somebody counts as speaking after the last voice.
+const HANGOVER: Duration = Duration::from_millis(300);
+
+/// What one microphone packet says about loudness.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Activity {
+    /// The level extension: −dBov from 0 (loudest) to 127, and the sender's voice detection.
+    Level(u8, bool),
+    /// Sound without a level.
+    Unmeasured,
+    /// Nothing but a mark of silence (Opus DTX).
+    Silence,
+}
+
+impl Activity {
+    /// The byte by which receivers are told (RFC 6464 §3).
+    pub(crate) fn to_byte(self) -> u8 {
+        match self {
+            Self::Level(level, voice) => u8::from(voice) << 7 | level.min(127),
+            Self::Unmeasured => 0x80 | 30,
+            Self::Silence => 127,
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Speaker {
+    /// Smoothed over about 200 ms, rising faster than it falls.
+    loudness: f32,
+    last_voice: Option<Timestamp>,
+    louder_since: Option<Timestamp>,
+    slot: Option<u8>,
+    listed: bool,
+}
+
+const QUIET: Speaker =
+    Speaker { loudness: 0.0, last_voice: None, louder_since: None, slot: None, listed: false };
+
+/// The speakers of one room, by the room's keys of its peers.
+#[derive(Debug, Default)]
+pub(crate) struct Speakers {
+    peers: Vec<Speaker>,
+    owners: [Option<u32>; SLOTS],
+    /// Whose last voice is not long ago.
+    speaking: Vec<u32>,
+    changed: bool,
+}
+
+impl Speakers {
+    /// Makes room for peers with keys below `peers`.
+    pub(crate) fn reserve(&mut self, peers: usize) {
+        if peers > self.peers.len() {
+            self.peers.resize(peers, QUIET);
+            self.speaking.reserve(peers - self.speaking.len());
+        }
+    }
+
+    /// A microphone packet came; returns the slot by which it is heard, if any.
+    pub(crate) fn observe(&mut self, peer: usize, activity: Activity, now: Timestamp) -> Option<u8> {
+        let speaker = self.peers.get_mut(peer)?;
+        let voice = speaker.note(activity, now);
+        let held = speaker.slot;
+        if voice && !speaker.listed {
+            speaker.listed = true;
+            self.speaking.push(key(peer));
+            self.changed = true;
+        }
+        if held.is_some() {
+            return held;
+        }
+        let slot = self.claim(peer, voice, now)?;
+        if let Some(previous) = self.owners[slot].replace(key(peer)) {
+            self.peers[previous as usize].slot = None;
+        }
+        self.peers[peer].slot = Some(slot as u8);
+        self.peers[peer].louder_since = None;
+        self.peers[peer].slot
+    }
+
+    fn claim(&mut self, peer: usize, voice: bool, now: Timestamp) -> Option<usize> {
+        if let Some(free) = self.owners.iter().position(Option::is_none) {
+            return Some(free);
+        }
+        if !voice {
+            return None;
+        }
+        // Those silent for long give way first, the longest silent of them; a peer that never
+        // spoke has been silent for ever.
+        let holders = || {
+            let peers = &self.peers;
+            self.owners.iter().enumerate().filter_map(move |(slot, owner)| {
+                owner.map(|owner| (slot, peers[owner as usize]))
+            })
+        };
+        let stale = holders()
+            .filter(|(_, holder)| holder.last_voice.is_none_or(|last| now.since(last) >= KEEP))
+            .min_by_key(|(_, holder)| holder.last_voice.unwrap_or(Timestamp::ZERO));
+        if let Some((slot, _)) = stale {
+            return Some(slot);
+        }
+        let (slot, quietest) =
+            holders().min_by(|(_, a), (_, b)| a.loudness.total_cmp(&b.loudness))?;
+        let challenger = &mut self.peers[peer];
+        if challenger.loudness < quietest.loudness + CLEARLY_LOUDER {
+            challenger.louder_since = None;
+            return None;
+        }
+        let since = *challenger.louder_since.get_or_insert(now);
+        (now.since(since) >= CHALLENGE).then_some(slot)
+    }
+
+    /// A peer left or was muted; returns the slot that this freed.
+    pub(crate) fn remove(&mut self, peer: usize) -> Option<u8> {
+        let speaker = *self.peers.get(peer)?;
+        if let Some(slot) = speaker.slot {
+            self.owners[usize::from(slot)] = None;
+        }
+        if speaker.listed {
+            self.speaking.retain(|other| *other != key(peer));
+            self.changed = true;
+        }
+        self.peers[peer] = QUIET;
+        speaker.slot
+    }
+
+    /// Drops those who fell silent from the list; true when the list has changed since the last
+    /// call that returned true.
+    pub(crate) fn refresh(&mut self, now: Timestamp) -> bool {
+        let (peers, before) = (&mut self.peers, self.speaking.len());
+        self.speaking.retain(|peer| {
+            let speaker = &mut peers[*peer as usize];
+            speaker.listed = speaker.last_voice.is_some_and(|last| now.since(last) < HANGOVER);
+            speaker.listed
+        });
+        self.changed |= self.speaking.len() != before;
+        std::mem::take(&mut self.changed)
+    }
+
+    /// True while somebody speaks or the list has changed: [`Self::refresh`] is needed again.
+    pub(crate) fn is_active(&self) -> bool {
+        self.changed || !self.speaking.is_empty()
+    }
+
+    /// All who speak, loudest first.
+    pub(crate) fn speaking(&mut self) -> &[u32] {
+        let peers = &self.peers;
+        self.speaking.sort_by(|a, b| {
+            peers[*b as usize].loudness.total_cmp(&peers[*a as usize].loudness)
+        });
+        &self.speaking
+    }
+}
+
+impl Speaker {
+    /// Returns whether the packet holds voice.
+    fn note(&mut self, activity: Activity, now: Timestamp) -> bool {
+        let (loudness, voice) = match activity {
+            Activity::Level(level, detected) => {
+                let loudness = 127.0 - f32::from(level.min(127));
+                let least = if detected { DETECTED_VOICE_LOUDNESS } else { VOICE_LOUDNESS };
+                (loudness, loudness >= least)
+            }
+            Activity::Unmeasured => (UNMEASURED_LOUDNESS, true),
+            Activity::Silence => (0.0, false),
+        };
+        // At 50 packets a second these reach two thirds after 40 ms up and 180 ms down.
+        let share = if loudness > self.loudness { 0.4 } else { 0.1 };
+        self.loudness += (loudness - self.loudness) * share;
+        if voice {
+            self.last_voice = Some(now);
+        }
+        voice
+    }
+}
+
+fn key(peer: usize) -> u32 {
+    u32::try_from(peer).expect("a room's peers are counted in 32 bits")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(ms: u64) -> Timestamp {
+        Timestamp::from_millis(ms)
+    }
+
+    const LOUD: Activity = Activity::Level(20, true);
+    const NORMAL: Activity = Activity::Level(35, true);
+    const NOISE: Activity = Activity::Level(80, false);
+
+    fn room(peers: usize) -> Speakers {
+        let mut speakers = Speakers::default();
+        speakers.reserve(peers);
+        speakers
+    }
+
+    #[test]
+    fn the_first_packet_of_each_of_eight_claims_a_slot_and_keeps_it() {
+        let mut speakers = room(8);
+        for round in 0..10 {
+            for peer in 0..8 {
+                let slot = speakers.observe(peer, NORMAL, at(round * 20));
+                assert_eq!(slot, Some(peer as u8));
+            }
+        }
+    }
+
+    #[test]
+    fn a_voice_takes_a_silent_slot_at_once_and_noise_never_does() {
+        let mut speakers = room(10);
+        for ms in (0..3000).step_by(20) {
+            for peer in 0..8 {
+                let activity = if peer == 3 && ms > 200 { NOISE } else { NORMAL };
+                speakers.observe(peer, activity, at(ms));
+            }
+        }
+        assert_eq!(speakers.observe(9, NOISE, at(3000)), None);
+        assert_eq!(speakers.observe(8, NORMAL, at(3000)), Some(3));
+        assert_eq!(speakers.observe(3, NOISE, at(3010)), None);
+    }
+
+    #[test]
+    fn a_talking_holder_gives_way_only_to_somebody_clearly_louder_for_a_while() {
+        let mut speakers = room(9);
+        let talk = |speakers: &mut Speakers, ms| {
+            for peer in 0..8 {
+                speakers.observe(peer, NORMAL, at(ms));
+            }
+        };
+        for ms in (0..1000).step_by(20) {
+            talk(&mut speakers, ms);
+        }
+        for ms in (1000..2000).step_by(20) {
+            talk(&mut speakers, ms);
+            assert_eq!(speakers.observe(8, NORMAL, at(ms)), None, "equally loud");
+        }
+        let mut taken = None;
+        for ms in (2000..3000).step_by(20) {
+            talk(&mut speakers, ms);
+            if taken.is_none() && speakers.observe(8, LOUD, at(ms)).is_some() {
+                taken = Some(ms);
+            }
+        }
+        let taken = taken.expect("somebody 15 dB louder gets in");
+        assert!((2120..2300).contains(&taken), "{taken}");
+    }
+
+    #[test]
+    fn who_is_removed_frees_the_slot() {
+        let mut speakers = room(9);
+        for peer in 0..8 {
+            speakers.observe(peer, NORMAL, at(0));
+        }
+        assert_eq!(speakers.observe(8, NORMAL, at(1)), None);
+        speakers.remove(5);
+        assert_eq!(speakers.observe(8, NORMAL, at(2)), Some(5));
+    }
+
+    #[test]
+    fn the_list_of_speakers_has_a_hangover_and_reports_changes_once() {
+        let mut speakers = room(3);
+        assert!(!speakers.refresh(at(0)));
+        for ms in (0..200).step_by(20) {
+            speakers.observe(0, NORMAL, at(ms));
+            speakers.observe(1, LOUD, at(ms));
+            speakers.observe(2, NOISE, at(ms));
+        }
+        assert!(speakers.refresh(at(200)));
+        assert_eq!(speakers.speaking(), [1, 0]);
+        assert!(!speakers.refresh(at(300)));
+        speakers.observe(0, NORMAL, at(400));
+        assert!(speakers.refresh(at(490)));
+        assert_eq!(speakers.speaking(), [0]);
+        assert!(speakers.refresh(at(700)) && !speakers.is_active());
+    }
+
+    #[test]
+    fn packets_without_a_level_count_as_speech_and_dtx_does_not() {
+        let mut speakers = room(2);
+        speakers.observe(0, Activity::Unmeasured, at(0));
+        speakers.observe(1, Activity::Silence, at(0));
+        assert!(speakers.refresh(at(10)));
+        assert_eq!(speakers.speaking(), [0]);
+    }
+}

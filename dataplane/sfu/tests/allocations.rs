@@ -1,0 +1,105 @@
+//! Forwarding a voice packet allocates nothing (issue 2, point 5): one speaker, 50 listeners,
+//! real SRTP on both sides, counted by the allocator itself.
+
+mod world;
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+use std::time::Duration;
+
+use hype_sfu::transmit::MAX_DATAGRAM;
+use hype_sfu::{Destination, Transmit};
+use world::{Send, World};
+
+thread_local! {
+    static ALLOCATIONS: Cell<u64> = const { Cell::new(0) };
+}
+
+struct Counting;
+
+// SAFETY: every call goes to the system's allocator unchanged; counting touches no memory of it.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        ALLOCATIONS.with(|count| count.set(count.get() + 1));
+        // SAFETY: the caller keeps to this trait's contract.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        // SAFETY: the caller keeps to this trait's contract.
+        unsafe { System.dealloc(pointer, layout) }
+    }
+
+    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        ALLOCATIONS.with(|count| count.set(count.get() + 1));
+        // SAFETY: the caller keeps to this trait's contract.
+        unsafe { System.realloc(pointer, layout, size) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+fn allocations() -> u64 {
+    ALLOCATIONS.with(Cell::get)
+}
+
+/// Counts what is sent, and keeps nothing.
+struct Sink {
+    buffer: [u8; MAX_DATAGRAM],
+    packets: u64,
+}
+
+impl Transmit for Sink {
+    fn reserve(&mut self) -> Option<&mut [u8]> {
+        Some(&mut self.buffer)
+    }
+
+    fn commit(&mut self, _len: usize, _to: &Destination) {
+        self.packets += 1;
+    }
+}
+
+#[test]
+fn forwarding_voice_to_fifty_peers_allocates_nothing() {
+    let mut world = World::new();
+    for _ in 0..51 {
+        world.join();
+    }
+    // Streams are latched, the slot is taken, the list of speakers is out.
+    for _ in 0..20 {
+        world.speak(0, 0x80 | 20);
+        world.advance(20);
+    }
+    let mut sink = Sink { buffer: [0; MAX_DATAGRAM], packets: 0 };
+    let payload_type = world::OPUS;
+    let packets: Vec<Vec<u8>> = (0..500_u32)
+        .map(|step| {
+            let client = &mut world.clients[0];
+            client.seal_next(&Send {
+                ssrc: World::voice_ssrc(0),
+                payload_type,
+                timestamp: 960 * step,
+                level: Some(0x80 | 20),
+                transport: true,
+                payload: &[9; 160],
+                ..Send::default()
+            })
+        })
+        .collect();
+    let (address, mut now) = (world.clients[0].address, world.now);
+    // The first one makes room for its transport-wide arrivals.
+    let mut packets = packets.into_iter();
+    let mut first = packets.next().expect("there are 500");
+    world.engine.handle_datagram(now, 0, address, &mut first, &mut sink);
+    sink.packets = 0;
+    let before = allocations();
+    for mut packet in packets {
+        now = now + Duration::from_millis(1);
+        world.engine.handle_datagram(now, 0, address, &mut packet, &mut sink);
+    }
+    assert_eq!(allocations() - before, 0);
+    assert_eq!(sink.packets, 499 * 50);
+    let grown = vec![1_u8; 100];
+    assert_eq!(allocations() - before, 1, "the count counts: {}", grown.len());
+}

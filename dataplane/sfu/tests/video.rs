@@ -1,0 +1,462 @@
+//! Scenarios of cameras and screens: views, layers, key frames, retransmission, sound.
+
+mod world;
+
+use hype_protocol::media::{Codec, SourceKind};
+use hype_protocol::observation::{View, ViewState, VoiceFlags};
+use hype_sfu::{Command, DropReason, Event};
+use world::{H264, H264_RTX, OPUS, Received, Send, Told, VP8, VP8_RTX, World, browser};
+
+const SCREEN: u32 = 70_000;
+const SCREEN_RTX: u32 = 70_001;
+const SOUND: u32 = 70_002;
+const CAMERA: [u32; 3] = [80_000, 80_001, 80_002];
+const RIDS: [&str; 3] = ["lo", "mi", "hi"];
+
+/// A VP8 payload that begins a frame, with a 15-bit picture id and TL0PICIDX.
+fn vp8(picture: u16, key: bool) -> Vec<u8> {
+    let [high, low] = (picture | 0x8000).to_be_bytes();
+    let mut payload = vec![0x90, 0xc0, high, low, (picture & 0xff) as u8, u8::from(!key)];
+    payload.extend([0x5a; 200]);
+    payload
+}
+
+fn picture_of(packet: &Received) -> u16 {
+    u16::from_be_bytes([packet.payload[2], packet.payload[3]]) & 0x7fff
+}
+
+fn view(world: &mut World, viewer: usize, slot: u8, publisher: usize, kind: SourceKind, height: Option<u16>) {
+    let session = world.clients[viewer].id;
+    let source = world.clients[publisher].source();
+    world.command(Command::View { session, slot, view: Some(View { source, kind, height }) });
+}
+
+/// One frame of one packet of a publisher's screen.
+fn screen(world: &mut World, publisher: usize, picture: u16, key: bool) {
+    let payload = vp8(picture, key);
+    send_screen(world, publisher, &payload);
+}
+
+fn send_screen(world: &mut World, publisher: usize, payload: &[u8]) {
+    let timestamp = (world.now.as_millis() * 90) as u32;
+    let client = &mut world.clients[publisher];
+    let packet = client.seal_next(&Send {
+        ssrc: SCREEN,
+        payload_type: client.payload_type(Codec::Vp8),
+        timestamp,
+        marker: true,
+        mid: Some("s2"),
+        transport: true,
+        payload,
+        ..Send::default()
+    });
+    world.datagram(publisher, packet);
+}
+
+/// One frame of one layer of a publisher's camera.
+fn camera(world: &mut World, publisher: usize, layer: usize, picture: u16, key: bool) {
+    let timestamp = (world.now.as_millis() * 90) as u32 + layer as u32 * 77_777;
+    let client = &mut world.clients[publisher];
+    let payload_type = client.payload_type(Codec::Vp8);
+    let packet = client.seal_next(&Send {
+        ssrc: CAMERA[layer],
+        payload_type,
+        timestamp,
+        marker: true,
+        mid: Some("s1"),
+        rid: Some(RIDS[layer]),
+        payload: &vp8(picture, key),
+        ..Send::default()
+    });
+    world.datagram(publisher, packet);
+}
+
+fn states(world: &mut World, viewer: usize) -> Vec<ViewState> {
+    let id = world.clients[viewer].id;
+    let events = world.events.drain(..);
+    let of_view = events.filter_map(|event| match event {
+        Event::View { session, state, .. } if session == id => Some(state),
+        _ => None,
+    });
+    of_view.collect()
+}
+
+fn picture_losses(world: &World, client: usize, ssrc: u32) -> usize {
+    let told = world.clients[client].rtcp.iter();
+    told.filter(|(_, told)| *told == Told::PictureLoss(ssrc)).count()
+}
+
+fn assert_gapless(packets: &[&Received]) {
+    for pair in packets.windows(2) {
+        assert_eq!(pair[1].index, pair[0].index + 1);
+    }
+}
+
+#[test]
+fn a_view_waits_for_a_key_frame_and_asks_for_it_until_it_comes() {
+    let mut world = World::new();
+    let (publisher, viewer) = (world.join(), world.join());
+    for picture in 0..10 {
+        screen(&mut world, publisher, picture, picture == 0);
+        world.advance(33);
+    }
+    assert_eq!(picture_losses(&world, publisher, SCREEN), 0, "nobody watches");
+    world.events.clear();
+    view(&mut world, viewer, 1, publisher, SourceKind::Screen, None);
+    for picture in 10..30 {
+        screen(&mut world, publisher, picture, false);
+        world.advance(33);
+    }
+    // 660 ms: at once, after 300 ms and after 600 ms.
+    assert_eq!(picture_losses(&world, publisher, SCREEN), 3);
+    assert!(world.clients[viewer].rtp.is_empty());
+    assert_eq!(states(&mut world, viewer), [ViewState::Waiting]);
+    for picture in 30..60 {
+        screen(&mut world, publisher, picture, picture == 30);
+        world.advance(33);
+    }
+    assert_eq!(picture_losses(&world, publisher, SCREEN), 3, "it came");
+    assert_eq!(states(&mut world, viewer), [ViewState::Live]);
+    let client = &world.clients[viewer];
+    let packets = client.of(client.video_ssrc(1));
+    assert_eq!((packets.len(), client.rtp.len()), (30, 30));
+    assert_gapless(&packets);
+    let first = packets[0];
+    assert_eq!(first.csrc, Some(world.clients[publisher].source().0));
+    assert_eq!(first.header.payload_type, client.payload_type(Codec::Vp8));
+    assert_eq!(first.mid.as_deref(), Some("21"));
+    assert!(packets.iter().all(|packet| packet.header.marker && packet.payload.len() == 206));
+}
+
+#[test]
+fn a_slot_switches_between_publishers_without_a_gap() {
+    let mut world = World::new();
+    let (a, b, viewer) = (world.join(), world.join(), world.join());
+    let run = |world: &mut World, shown: usize, pictures: std::ops::Range<u16>| {
+        view(world, viewer, 0, shown, SourceKind::Screen, None);
+        let first = pictures.start;
+        for picture in pictures {
+            screen(world, a, picture + 1000, picture == first);
+            screen(world, b, picture + 9000, picture == first + 3);
+            world.advance(33);
+        }
+    };
+    run(&mut world, a, 0..20);
+    run(&mut world, b, 20..40);
+    run(&mut world, a, 40..60);
+    let client = &world.clients[viewer];
+    let packets = client.of(client.video_ssrc(0));
+    assert_eq!(packets.len(), 20 + 17 + 20);
+    assert_gapless(&packets);
+    for pair in packets.windows(2) {
+        assert_eq!(picture_of(pair[1]), picture_of(pair[0]) + 1);
+        assert_eq!(pair[1].payload[4], pair[0].payload[4].wrapping_add(1), "TL0PICIDX");
+        let step = pair[1].header.timestamp.wrapping_sub(pair[0].header.timestamp);
+        let elapsed = pair[1].at.since(pair[0].at).as_millis() as u32 * 90;
+        assert_eq!(step, elapsed);
+    }
+    let sources: Vec<_> = packets.iter().filter_map(|packet| packet.csrc).collect();
+    assert_eq!(sources[0], world.clients[a].source().0);
+    assert_eq!(sources[20], world.clients[b].source().0);
+    assert_eq!(sources[37], world.clients[a].source().0);
+    let session = world.clients[viewer].id;
+    world.command(Command::View { session, slot: 0, view: None });
+    screen(&mut world, a, 5000, true);
+    assert_eq!(world.clients[viewer].rtp.len(), 57);
+}
+
+#[test]
+fn layers_follow_the_height_and_what_flows() {
+    let mut world = World::new();
+    let (publisher, small, large) = (world.join(), world.join(), world.join());
+    view(&mut world, small, 0, publisher, SourceKind::Camera, Some(180));
+    view(&mut world, large, 0, publisher, SourceKind::Camera, None);
+    let mut picture = 0;
+    // Each layer answers a PLI by a key frame, as encoders do.
+    let mut frames = |world: &mut World, layers: &[usize], count: usize| {
+        for _ in 0..count {
+            picture += 1;
+            for &layer in layers {
+                let asked = picture_losses(world, publisher, CAMERA[layer]);
+                let told = &mut world.clients[publisher].rtcp;
+                told.retain(|(_, told)| *told != Told::PictureLoss(CAMERA[layer]));
+                let key = picture == 1 || asked > 0;
+                camera(world, publisher, layer, picture + 1000 * layer as u16, key);
+            }
+            world.advance(33);
+        }
+    };
+    frames(&mut world, &[0, 1, 2], 30);
+    let sizes = |world: &World, client: usize| {
+        let client = &world.clients[client];
+        let packets = client.of(client.video_ssrc(0));
+        assert_gapless(&packets);
+        for pair in packets.windows(2) {
+            assert_eq!(picture_of(pair[1]), picture_of(pair[0]) + 1);
+        }
+        packets.len()
+    };
+    // The layers begin one after the other, each with a key frame: the viewer of the best one
+    // climbs at once, by two frames more.
+    assert_eq!(sizes(&world, small), 30);
+    assert_eq!(sizes(&world, large), 32);
+    // A larger picture: the layer changes at a key frame, and the stream goes on.
+    view(&mut world, small, 0, publisher, SourceKind::Camera, Some(400));
+    frames(&mut world, &[0, 1, 2], 30);
+    assert_eq!(sizes(&world, small), 60, "nothing is missing while it switches");
+    // The best layer stops: its viewer falls back to the one below.
+    let before = sizes(&world, large);
+    frames(&mut world, &[0, 1], 60);
+    let after = sizes(&world, large);
+    assert!((30..45).contains(&(after - before)), "{before} {after}");
+    // It comes back: the viewer goes up again. (Frames of each layer are told apart by time.)
+    frames(&mut world, &[0, 1, 2], 60);
+    assert!(sizes(&world, large) > after + 55);
+    assert_eq!(world.engine.counters().drops[DropReason::IndexReused], 0);
+}
+
+#[test]
+fn lost_packets_are_sent_again_by_rtx_under_their_own_index() {
+    let mut world = World::new();
+    let (publisher, viewer) = (world.join(), world.join());
+    view(&mut world, viewer, 0, publisher, SourceKind::Screen, None);
+    for picture in 0..50 {
+        screen(&mut world, publisher, picture, picture == 0);
+        world.advance(20);
+    }
+    let ssrc = world.clients[viewer].video_ssrc(0);
+    let lost: Vec<Received> =
+        world.clients[viewer].of(ssrc)[20..24].iter().map(|it| (*it).clone()).collect();
+    let numbers: Vec<u16> = lost.iter().map(|it| it.header.sequence_number).collect();
+    let ask = |world: &mut World| {
+        let nack = world.clients[viewer].seal_rtcp(|writer| {
+            writer.nack(1, ssrc, &numbers).expect("room");
+        });
+        world.datagram(viewer, nack);
+    };
+    ask(&mut world);
+    ask(&mut world);
+    let rtx_ssrc = world.clients[viewer].media.video_slots[0].video.rtx_ssrc.expect("offered");
+    let again = world.clients[viewer].of(rtx_ssrc);
+    assert_eq!(again.len(), 4, "the second request came within a round trip");
+    assert_gapless(&again);
+    for (packet, lost) in again.iter().zip(&lost) {
+        assert_eq!(packet.payload[..2], lost.header.sequence_number.to_be_bytes());
+        assert_eq!(packet.payload[2..], lost.payload);
+        assert_eq!(packet.header.timestamp, lost.header.timestamp);
+        let rtx = world.clients[viewer].media.receive_codecs[1].rtx_payload_type;
+        assert_eq!(Some(packet.header.payload_type), rtx);
+        assert_eq!(packet.csrc, lost.csrc);
+    }
+    assert_eq!(world.engine.counters().retransmitted, 4);
+    world.advance(200);
+    ask(&mut world);
+    assert_eq!(world.clients[viewer].of(rtx_ssrc).len(), 8);
+    // Asking for what was never sent, or in a foreign slot, changes nothing.
+    let wrong = world.clients[viewer].seal_rtcp(|writer| {
+        writer.nack(1, ssrc, &[numbers[0].wrapping_add(20_000)]).expect("room");
+        writer.nack(1, 12345, &numbers).expect("room");
+    });
+    world.datagram(viewer, wrong);
+    assert_eq!(world.clients[viewer].of(rtx_ssrc).len(), 8);
+}
+
+#[test]
+fn what_a_publisher_lost_is_asked_for_and_its_rtx_is_taken() {
+    let mut world = World::new();
+    let (publisher, viewer) = (world.join(), world.join());
+    view(&mut world, viewer, 0, publisher, SourceKind::Screen, None);
+    for picture in 0..20 {
+        if picture == 10 || picture == 11 {
+            world.clients[publisher].skip(SCREEN);
+        } else {
+            screen(&mut world, publisher, picture, picture == 0);
+        }
+        world.advance(5);
+    }
+    world.advance(20);
+    let nacks: Vec<_> = world.clients[publisher]
+        .rtcp
+        .iter()
+        .filter_map(|(_, told)| match told {
+            Told::Nack(SCREEN, numbers) => Some(numbers.clone()),
+            _ => None,
+        })
+        .collect();
+    let last = world.clients[publisher].last_index(SCREEN);
+    let lost = [last - 9, last - 8].map(|index| index as u16);
+    assert_eq!(nacks, [lost.to_vec()]);
+    for (number, picture) in lost.into_iter().zip([10, 11]) {
+        let mut payload = number.to_be_bytes().to_vec();
+        payload.extend(vp8(picture, false));
+        let timestamp = (world.now.as_millis() * 90) as u32;
+        let client = &mut world.clients[publisher];
+        let packet = client.seal_next(&Send {
+            ssrc: SCREEN_RTX,
+            payload_type: VP8_RTX,
+            timestamp,
+            mid: Some("s2"),
+            payload: &payload,
+            ..Send::default()
+        });
+        world.datagram(publisher, packet.clone());
+        // Once more, by another RTX packet: a duplicate.
+        let client = &mut world.clients[publisher];
+        let packet = client.seal_next(&Send {
+            ssrc: SCREEN_RTX,
+            payload_type: VP8_RTX,
+            timestamp,
+            payload: &payload,
+            ..Send::default()
+        });
+        world.datagram(publisher, packet);
+    }
+    let ssrc = world.clients[viewer].video_ssrc(0);
+    let mut packets = world.clients[viewer].of(ssrc);
+    assert_eq!(packets.len(), 20);
+    packets.sort_by_key(|packet| packet.index);
+    assert_gapless(&packets);
+    for (packet, picture) in packets.iter().zip(0..) {
+        assert_eq!(picture_of(packet), picture);
+    }
+    assert_eq!(world.engine.counters().drops[DropReason::Duplicate], 2);
+    world.clients[publisher].rtcp.clear();
+    world.advance(500);
+    let asked = world.clients[publisher].rtcp.iter();
+    assert!(!asked.into_iter().any(|(_, told)| matches!(told, Told::Nack(..))), "all is there");
+}
+
+#[test]
+fn the_screens_sound_comes_with_the_picture_and_deafness_silences_it() {
+    let mut world = World::new();
+    let (publisher, viewer, other) = (world.join(), world.join(), world.join());
+    view(&mut world, viewer, 2, publisher, SourceKind::Screen, None);
+    view(&mut world, other, 0, publisher, SourceKind::Camera, None);
+    let step = |world: &mut World, count: u16| {
+        for picture in 0..count {
+            screen(world, publisher, picture, true);
+            let timestamp = (world.now.as_millis() * 48) as u32;
+            let packet = world.clients[publisher].seal_next(&Send {
+                ssrc: SOUND,
+                payload_type: OPUS,
+                timestamp,
+                mid: Some("s3"),
+                payload: &[8; 120],
+                ..Send::default()
+            });
+            world.datagram(publisher, packet);
+            world.advance(20);
+        }
+    };
+    step(&mut world, 20);
+    let session = world.clients[viewer].id;
+    let deaf = VoiceFlags { self_deaf: true, ..VoiceFlags::default() };
+    world.command(Command::Flags { session, flags: deaf });
+    step(&mut world, 20);
+    world.command(Command::Flags { session, flags: VoiceFlags::default() });
+    step(&mut world, 20);
+    let client = &world.clients[viewer];
+    let sound = client.media.video_slots[2].sound.as_ref().expect("offered").ssrc;
+    let packets = client.of(sound);
+    assert_eq!(packets.len(), 40);
+    assert_gapless(&packets);
+    assert_eq!(client.of(client.video_ssrc(2)).len(), 60, "a deaf person still sees");
+    assert_eq!(packets[0].csrc, Some(world.clients[publisher].source().0));
+    assert_eq!(packets[0].payload, [8; 120]);
+    assert!(world.clients[other].rtp.is_empty(), "a camera's viewer gets no screen sound");
+    // Sender reports bind both to one clock: see reports.rs for voice.
+    let reports = client.rtcp.iter().filter(|(_, told)| {
+        matches!(told, Told::SenderReport { ssrc, .. } if *ssrc == sound)
+    });
+    assert_eq!(reports.count(), 1, "one in 1.2 s");
+}
+
+#[test]
+fn a_codec_that_the_viewer_lacks_is_told_and_a_change_of_codec_is_followed() {
+    let mut world = World::new();
+    let mut media = browser(0);
+    media.send_codecs.push(hype_protocol::media::CodecMapping {
+        codec: Codec::H264,
+        payload_type: H264,
+        rtx_payload_type: Some(H264_RTX),
+    });
+    let publisher = world.join_with(media);
+    let viewer = world.join();
+    view(&mut world, viewer, 0, publisher, SourceKind::Screen, None);
+    let h264 = |world: &mut World| {
+        let packet = world.clients[publisher].seal_next(&Send {
+            ssrc: SCREEN,
+            payload_type: H264,
+            timestamp: 1,
+            mid: Some("s2"),
+            payload: &[0x65, 0x88, 1, 2, 3],
+            ..Send::default()
+        });
+        world.datagram(publisher, packet);
+        world.advance(20);
+    };
+    (0..5).for_each(|_| h264(&mut world));
+    assert_eq!(states(&mut world, viewer), [ViewState::Waiting, ViewState::CodecUnsupported]);
+    assert!(world.clients[viewer].rtp.is_empty());
+    for picture in 0..5 {
+        screen(&mut world, publisher, picture, picture == 0);
+        world.advance(20);
+    }
+    assert_eq!(states(&mut world, viewer), [ViewState::Waiting, ViewState::Live]);
+    assert_eq!(world.clients[viewer].rtp.len(), 5);
+    h264(&mut world);
+    assert_eq!(states(&mut world, viewer), [ViewState::CodecUnsupported]);
+    assert_eq!(world.clients[viewer].rtp.len(), 5);
+}
+
+#[test]
+fn a_screen_that_stops_is_waited_for_and_shown_again() {
+    let mut world = World::new();
+    let (publisher, viewer) = (world.join(), world.join());
+    view(&mut world, viewer, 0, publisher, SourceKind::Screen, None);
+    assert_eq!(states(&mut world, viewer), [ViewState::Waiting]);
+    screen(&mut world, publisher, 1, true);
+    screen(&mut world, publisher, 2, false);
+    assert_eq!(states(&mut world, viewer), [ViewState::Live]);
+    world.keep_alive();
+    world.advance(2500);
+    assert_eq!(states(&mut world, viewer), [ViewState::Waiting]);
+    let status = world.engine.statuses().find(|it| it.session == world.clients[publisher].id);
+    assert!(status.expect("it is there").producers.is_empty());
+    screen(&mut world, publisher, 3, false);
+    screen(&mut world, publisher, 4, true);
+    assert_eq!(states(&mut world, viewer), [ViewState::Live]);
+    assert_eq!(world.clients[viewer].rtp.len(), 3);
+    // The publisher leaves: the view stays, and waits.
+    let session = world.clients[publisher].id;
+    let reason = hype_protocol::observation::CloseReason::Left;
+    world.command(Command::Close { session, reason });
+    assert_eq!(states(&mut world, viewer), [ViewState::Waiting]);
+    world.advance(1000);
+}
+
+#[test]
+fn viewers_requests_share_the_publishers_throttle() {
+    let mut world = World::new();
+    let publisher = world.join();
+    let viewers: Vec<usize> = (0..10).map(|_| world.join()).collect();
+    for viewer in &viewers {
+        view(&mut world, *viewer, 0, publisher, SourceKind::Screen, None);
+    }
+    screen(&mut world, publisher, 0, true);
+    world.advance(1000);
+    world.clients[publisher].rtcp.clear();
+    for _ in 0..5 {
+        for viewer in &viewers {
+            let ssrc = world.clients[*viewer].video_ssrc(0);
+            let request = world.clients[*viewer].seal_rtcp(|writer| {
+                writer.picture_loss(1, ssrc).expect("room");
+                writer.full_intra_request(1, ssrc, 1).expect("room");
+            });
+            world.datagram(*viewer, request);
+        }
+        world.advance(10);
+    }
+    assert_eq!(picture_losses(&world, publisher, SCREEN), 1);
+    assert_eq!(VP8, world.clients[publisher].payload_type(Codec::Vp8));
+}

@@ -1,0 +1,89 @@
+// What people do of an evening, told once and run against one process and against a fleet.
+
+import assert from "node:assert/strict";
+import { gather, Person } from "./person.mjs";
+import { eventually } from "./processes.mjs";
+
+const TONES = [["ada", 500], ["ben", 730], ["cyd", 1_130]];
+
+const others = (people, one) => people.filter((person) => person !== one);
+
+/** Three talk, one shares, one mutes, a fourth comes late, one reloads. */
+export async function evening(t, url) {
+  const { people, link } = await gather(url, TONES);
+  const [ada, ben] = people;
+  t.after(() => Promise.all(people.map((person) => person.close())));
+
+  await t.test("three people hear each other's tones, and nobody himself", async () => {
+    for (const person of people) await person.joinVoice();
+    for (const person of people) await person.hearsAll(others(people, person));
+    for (const person of people) assert.match(await person.suite(), /AEAD_AES_(128|256)_GCM/);
+  });
+
+  await t.test("a chat message appears at the others", async () => {
+    const channel = await ada.channel("text");
+    for (const person of people) await person.click(`channel-${channel}`);
+    await ada.fill("message-input", "good evening");
+    await ada.page.keyboard.press("Enter");
+    for (const person of people) await person.until("the message", () => document.body.innerText.includes("good evening"));
+  });
+
+  await t.test("a shared screen is decoded by the others, and its upstream opens up", async () => {
+    await ada.click("share-screen");
+    let upstream = 0;
+    await eventually("upstream of 2 Mbit/s", async () => (upstream = 8 * (await ada.rate("outbound-rtp", "video", "bytesSent", 1_000))) >= 2e6, { withinMs: 10_000, everyMs: 0 });
+    t.diagnostic(`screen upstream ${(upstream / 1e6).toFixed(2)} Mbit/s`);
+    for (const viewer of others(people, ada)) await decodes(t, viewer);
+  });
+
+  await t.test("mute silences within 300 ms", async () => {
+    for (const person of people) if (person !== ada && person !== ben) await person.click("mute");
+    await ada.click("deafen");
+    await ada.click("deafen");
+    await ben.see(() => window.ear.loudAt());
+    const before = await ben.see(() => Date.now() - window.ear.loudAt());
+    assert.ok(before < 100, `ada is heard before she mutes (${before} ms ago)`);
+    const mutedAt = await ada.see(() => {
+      document.querySelector('[data-testid="mute"]').click();
+      return Date.now();
+    });
+    await new Promise((resolve) => setTimeout(resolve, 1_000));
+    const silence = (await voiceLoudAt(ben)) - mutedAt;
+    t.diagnostic(`silent after ${silence} ms`);
+    assert.ok(silence < 300, `still heard ${silence} ms after mute`);
+    for (const person of people) if (person !== ben) await person.click("mute");
+    for (const person of people) await person.hearsAll(others(people, person));
+  });
+
+  await t.test("who comes late hears and sees it all", async () => {
+    const dee = await Person.open(`dee ${process.pid} ${Date.now() % 100_000}`, { hz: 1_510, url });
+    people.push(dee);
+    await dee.register();
+    await dee.accept(link);
+    await dee.joinVoice();
+    await dee.hearsAll(others(people, dee));
+    await decodes(t, dee);
+    await ben.hearsAll(others(people, ben));
+  });
+
+  await t.test("a reload rejoins by itself", async () => {
+    await ben.page.reload();
+    await ben.inVoice();
+    await ben.hearsAll(others(people, ben));
+    await ada.hearsAll(others(people, ada));
+  });
+
+  for (const person of people) assert.deepEqual(person.errors, [], `${person.name}'s page threw`);
+  return people;
+}
+
+async function voiceLoudAt(person) {
+  return person.see(() => window.ear.loudAt());
+}
+
+async function decodes(t, viewer) {
+  await eventually(`${viewer.name} decodes the screen`, async () => (await viewer.rate("inbound-rtp", "video", "framesDecoded", 500)) > 0, { withinMs: 15_000 });
+  const rate = await viewer.rate("inbound-rtp", "video", "framesDecoded", 3_000);
+  t.diagnostic(`${viewer.name} decodes ${rate.toFixed(1)} frames/s`);
+  assert.ok(rate >= 10, `${viewer.name} decodes only ${rate.toFixed(1)} frames/s`);
+}

@@ -1,0 +1,37 @@
+// Firefox joins a Chromium call, and both hear each other.
+
+import { test } from "node:test";
+import assert from "node:assert/strict";
+import { gather } from "../lib/person.mjs";
+import { eventually, startUp } from "../lib/processes.mjs";
+
+/** Firefox's fake microphone is a tone of its own choice: see `media.streams.fake`. */
+const FIREFOX_HZ = 1_000;
+
+test("Firefox and Chromium hear each other", { timeout: 180_000 }, async (t) => {
+  const up = await startUp();
+  t.after(() => up.stop());
+  const { people } = await gather(up.url, [["ada", 500], ["fox", FIREFOX_HZ, "firefox"]]);
+  t.after(() => Promise.all(people.map((person) => person.close())));
+  const [ada, fox] = people;
+  for (const person of people) await person.joinVoice();
+  await fox.hearsAll([ada]);
+  await eventually("ada hears fox", async () => (await ada.hears())[fox.id], { withinMs: 20_000 });
+  t.diagnostic(`Firefox's tone: ${(await ada.hears())[fox.id]} Hz`);
+
+  await t.test("both negotiated an AES-GCM suite", async () => {
+    const metrics = await (await fetch(`${up.url}/metrics`)).text();
+    const handshakes = metrics.split("\n").filter((line) => line.startsWith("hype_dtls_handshakes_total"));
+    t.diagnostic(handshakes.join(" "));
+    assert.ok(handshakes.length > 0, "no handshake was counted");
+    for (const line of handshakes) assert.match(line, /aead_aes_(128|256)_gcm/);
+  });
+
+  await t.test("the screen of one is decoded by the other", async () => {
+    for (const [sharer, viewer] of [[ada, fox], [fox, ada]]) {
+      await sharer.click("share-screen");
+      await eventually(`${viewer.name} decodes`, async () => (await viewer.rate("inbound-rtp", "video", "framesDecoded", 1_000)) >= 5, { withinMs: 20_000 });
+      await sharer.click("share-screen");
+    }
+  });
+});

@@ -1,0 +1,471 @@
+//! Client ⇄ control plane over the WebSocket at `/gateway`. JSON text frames with Discord's
+//! semantics: hello, identify, sequence numbers on events, heartbeats, resume, close codes.
+//! A request carries a `nonce`; exactly one `reply` or `error` with that nonce answers it.
+
+use serde::{Deserialize, Serialize};
+
+use crate::id::{ChannelId, GuildId, MessageId, RoomId, SessionId, SourceId, UserId};
+use crate::media::{Codec, Mid, SourceKind};
+use crate::observation::{ProducerStatus, SessionStats, ViewState, VoiceFlags};
+use crate::secret::SrtpProfile;
+
+/// The largest text frame that the server reads, in bytes.
+pub const MAX_FRAME: usize = 128 * 1024;
+
+/// Why the server closed the socket (WebSocket close codes).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u16)]
+pub enum CloseCode {
+    /// Something went wrong here; resume.
+    Unknown = 4000,
+    /// The frame was not JSON of a known shape; reconnect.
+    Malformed = 4002,
+    /// A request came before `identify`; reconnect and identify.
+    NotAuthenticated = 4003,
+    /// The access token is invalid or expired; refresh it, then identify.
+    AuthenticationFailed = 4004,
+    /// `identify` or `resume` came twice; reconnect.
+    AlreadyAuthenticated = 4005,
+    /// The events after that sequence number are gone; identify anew.
+    InvalidSequence = 4007,
+    /// Too many frames in too short a time; wait, then resume.
+    RateLimited = 4008,
+    /// No heartbeat within 1.5 intervals, or no `identify` within 10 s; resume.
+    TimedOut = 4009,
+    /// The client reads too slowly; resume.
+    TooSlow = 4010,
+    /// This replica stops; resume elsewhere.
+    GoingAway = 4011,
+}
+
+/// Client → server.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "op", content = "d", rename_all = "snake_case")]
+pub enum FromClient {
+    /// Begin a session.
+    Identify {
+        /// An access token.
+        token: String,
+    },
+    /// Continue a session after a cut.
+    Resume {
+        /// An access token of the same person.
+        token: String,
+        /// From [`Event::Ready`].
+        session_id: String,
+        /// The last sequence number seen.
+        seq: u64,
+    },
+    /// Every `heartbeat_interval_ms`; answered by `heartbeat_ack`.
+    Heartbeat {
+        /// The last sequence number seen.
+        seq: u64,
+    },
+    /// Something that wants an answer.
+    Request {
+        /// Chosen by the client, at most 64 characters.
+        nonce: String,
+        /// What is wanted.
+        #[serde(flatten)]
+        request: Request,
+    },
+}
+
+/// What a client can ask for on the gateway. Everything else is REST.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "method", content = "params")]
+pub enum Request {
+    /// Join a voice channel by an SDP offer; answered by [`Joined`]. Leaves any other one.
+    #[serde(rename = "voice.join")]
+    VoiceJoin(VoiceJoin),
+    /// Join as a native client, by derived keys instead of DTLS; answered by [`JoinedNative`].
+    #[serde(rename = "voice.join_native")]
+    VoiceJoinNative {
+        /// Where.
+        channel_id: ChannelId,
+        /// Flags at the start (the server's flags are not the client's to set).
+        self_mute: bool,
+        /// See [`VoiceFlags::self_deaf`].
+        self_deaf: bool,
+        /// Which profile to derive keys for.
+        profile: SrtpProfile,
+        /// The client's ICE ufrag, 4–32 characters.
+        ufrag: String,
+    },
+    /// Leave the voice channel; answered by an empty object.
+    #[serde(rename = "voice.leave")]
+    VoiceLeave {
+        /// The session to end.
+        session_id: SessionId,
+    },
+    /// Mute or deafen oneself; answered by an empty object.
+    #[serde(rename = "voice.flags")]
+    VoiceFlags {
+        /// The session.
+        session_id: SessionId,
+        /// See [`VoiceFlags::self_mute`].
+        self_mute: bool,
+        /// See [`VoiceFlags::self_deaf`].
+        self_deaf: bool,
+    },
+    /// Choose what a video slot shows; answered by an empty object, then by `voice.view` events.
+    #[serde(rename = "voice.view")]
+    VoiceView {
+        /// The session.
+        session_id: SessionId,
+        /// Index of the video slot.
+        slot: u8,
+        /// What it shall show; none frees it.
+        view: Option<ClientView>,
+    },
+}
+
+/// What a video slot shall show.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClientView {
+    /// Whose picture: the peer's session.
+    pub session_id: SessionId,
+    /// `camera` or `screen`.
+    pub kind: SourceKind,
+    /// About how many pixels high it is shown; picks the simulcast layer.
+    pub height: Option<u16>,
+}
+
+/// `voice.join`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VoiceJoin {
+    /// Where.
+    pub channel_id: ChannelId,
+    /// The client's one SDP offer.
+    pub sdp: String,
+    /// What each m-line of the offer is for; unnamed ones are refused in the answer.
+    pub lines: OfferLines,
+    /// See [`VoiceFlags::self_mute`].
+    #[serde(default)]
+    pub self_mute: bool,
+    /// See [`VoiceFlags::self_deaf`].
+    #[serde(default)]
+    pub self_deaf: bool,
+}
+
+/// The purpose of an offer's m-lines, by mid.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct OfferLines {
+    /// Sending lines; at most one of each kind.
+    #[serde(default)]
+    pub sends: Vec<OfferSend>,
+    /// Receiving audio lines for voices, in order.
+    #[serde(default)]
+    pub voices: Vec<Mid>,
+    /// Receiving video lines, each with its sound, in order.
+    #[serde(default)]
+    pub videos: Vec<OfferVideo>,
+}
+
+/// One sending line.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OfferSend {
+    /// Its tag.
+    pub mid: Mid,
+    /// What it will carry.
+    pub kind: SourceKind,
+}
+
+/// One video slot.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OfferVideo {
+    /// The picture's line.
+    pub video: Mid,
+    /// The sound's line.
+    pub sound: Option<Mid>,
+}
+
+/// Answer to `voice.join`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Joined {
+    /// The new session.
+    pub session_id: SessionId,
+    /// The SDP answer.
+    pub sdp: String,
+    /// Everybody in the channel, oneself included.
+    pub voice_states: Vec<VoiceState>,
+}
+
+/// Answer to `voice.join_native`: what a client needs to speak ICE and SRTP with the node.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JoinedNative {
+    /// The new session.
+    pub session_id: SessionId,
+    /// Where to send, in order of preference.
+    pub addresses: Vec<std::net::SocketAddr>,
+    /// The node's ICE ufrag.
+    pub ufrag: String,
+    /// The node's ICE password.
+    pub password: String,
+    /// Which profile the keys are for.
+    pub profile: SrtpProfile,
+    /// Base64 of client key, server key, client salt, server salt (RFC 5764 §4.2's order).
+    pub keying: String,
+    /// Payload types, extension ids and slot SSRCs that the session uses.
+    pub media: crate::media::SessionMedia,
+    /// Everybody in the channel, oneself included.
+    pub voice_states: Vec<VoiceState>,
+}
+
+/// Server → client.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "op", content = "d", rename_all = "snake_case")]
+pub enum ToClient {
+    /// The first frame.
+    Hello {
+        /// How often the client sends a heartbeat.
+        heartbeat_interval_ms: u64,
+    },
+    /// Answers a heartbeat.
+    HeartbeatAck,
+    /// The session cannot be resumed: identify anew.
+    InvalidSession,
+    /// Reconnect and resume soon: this replica is about to stop.
+    Reconnect,
+    /// A request succeeded.
+    Reply {
+        /// The request's.
+        nonce: String,
+        /// What it returned.
+        result: serde_json::Value,
+    },
+    /// A request failed.
+    Error {
+        /// The request's.
+        nonce: String,
+        /// What went wrong.
+        error: ErrorBody,
+    },
+    /// Something happened.
+    Event {
+        /// Grows by one with each event of a session.
+        seq: u64,
+        /// What.
+        #[serde(flatten)]
+        event: Event,
+    },
+}
+
+/// An error as clients see it, on the gateway and in REST (`{"error":{…}}`).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ErrorBody {
+    /// Stable and machine-readable, e.g. `channel_full`.
+    pub code: String,
+    /// What was wrong and what to do, for a person.
+    pub message: String,
+    /// When trying again makes sense.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry_after_ms: Option<u64>,
+}
+
+/// A person as others see them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct User {
+    /// Who.
+    pub id: UserId,
+    /// Shown name.
+    pub name: String,
+}
+
+/// Text or voice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ChannelKind {
+    /// Messages.
+    Text,
+    /// Voice, cameras and screens.
+    Voice,
+}
+
+/// A channel.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Channel {
+    /// Which.
+    pub id: ChannelId,
+    /// Of which guild.
+    pub guild_id: GuildId,
+    /// Shown name.
+    pub name: String,
+    /// Text or voice.
+    pub kind: ChannelKind,
+    /// The most people in a voice channel; 0 for no limit of its own.
+    pub user_limit: u32,
+}
+
+/// A guild with all that a client shows of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Guild {
+    /// Which.
+    pub id: GuildId,
+    /// Shown name.
+    pub name: String,
+    /// Who owns it.
+    pub owner_id: UserId,
+    /// Its channels, in order.
+    pub channels: Vec<Channel>,
+    /// Its members.
+    pub members: Vec<User>,
+    /// Who is in which of its voice channels.
+    pub voice_states: Vec<VoiceState>,
+}
+
+/// One message.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Message {
+    /// Which; grows with time.
+    pub id: MessageId,
+    /// Where.
+    pub channel_id: ChannelId,
+    /// In which guild.
+    pub guild_id: GuildId,
+    /// By whom.
+    pub author: User,
+    /// 1–4,000 characters.
+    pub content: String,
+    /// Unix milliseconds.
+    pub created_at_ms: u64,
+}
+
+/// One person in one voice channel.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VoiceState {
+    /// In which guild.
+    pub guild_id: GuildId,
+    /// In which channel; the room has the same number.
+    pub channel_id: ChannelId,
+    /// Who.
+    pub user_id: UserId,
+    /// By which session.
+    pub session_id: SessionId,
+    /// The CSRC of this person's voice.
+    pub source: SourceId,
+    /// Mute and deafen.
+    pub flags: VoiceFlags,
+    /// What the person sends now.
+    pub producers: Vec<ProducerStatus>,
+}
+
+/// What happened.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "event", content = "data")]
+pub enum Event {
+    /// After `identify`: everything that a client shows at first.
+    #[serde(rename = "ready")]
+    Ready {
+        /// For `resume`.
+        session_id: String,
+        /// Oneself.
+        user: User,
+        /// One's guilds.
+        guilds: Vec<Guild>,
+    },
+    /// After `resume`: all missed events were sent.
+    #[serde(rename = "resumed")]
+    Resumed {},
+    /// One is now in this guild (created or joined).
+    #[serde(rename = "guild.added")]
+    GuildAdded(Guild),
+    /// Somebody joined a guild.
+    #[serde(rename = "member.added")]
+    MemberAdded {
+        /// Which guild.
+        guild_id: GuildId,
+        /// Who.
+        member: User,
+    },
+    /// A channel was created.
+    #[serde(rename = "channel.created")]
+    ChannelCreated(Channel),
+    /// A message was sent.
+    #[serde(rename = "message.created")]
+    MessageCreated(Message),
+    /// Somebody joined a voice channel or changed there.
+    #[serde(rename = "voice.state")]
+    VoiceState(VoiceState),
+    /// Somebody's session in a voice channel ended.
+    #[serde(rename = "voice.left")]
+    VoiceLeft {
+        /// In which guild.
+        guild_id: GuildId,
+        /// From which channel.
+        channel_id: ChannelId,
+        /// Who.
+        user_id: UserId,
+        /// Which session.
+        session_id: SessionId,
+    },
+    /// Who speaks in the channel that one is in changed.
+    #[serde(rename = "voice.speakers")]
+    VoiceSpeakers {
+        /// Which channel.
+        channel_id: ChannelId,
+        /// All who speak now, loudest first.
+        speakers: Vec<SourceId>,
+    },
+    /// One of one's own video slots changed its state.
+    #[serde(rename = "voice.view")]
+    VoiceView {
+        /// One's session.
+        session_id: SessionId,
+        /// Index of the slot.
+        slot: u8,
+        /// How it stands.
+        state: ViewState,
+    },
+    /// Which video codecs all present in one's channel can decode, best first: publish with one.
+    #[serde(rename = "voice.codecs")]
+    VoiceCodecs {
+        /// Which channel.
+        channel_id: ChannelId,
+        /// The codecs.
+        codecs: Vec<Codec>,
+    },
+    /// Quality of one's own session as the node sees it.
+    #[serde(rename = "voice.stats")]
+    VoiceStats(SessionStats),
+    /// One's session ended not by one's own wish. `rejoin` asks the client to join again by itself.
+    #[serde(rename = "voice.ended")]
+    VoiceEnded {
+        /// From which channel.
+        channel_id: RoomId,
+        /// Which session.
+        session_id: SessionId,
+        /// Join again, after a random wait of up to 300 ms.
+        rejoin: bool,
+        /// For a person.
+        message: String,
+    },
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn frames_have_the_documented_shape() {
+        let text = r#"{"op":"request","d":{"nonce":"1","method":"voice.leave","params":{"session_id":"5"}}}"#;
+        let frame: FromClient = serde_json::from_str(text).expect("the documented shape");
+        assert_eq!(
+            frame,
+            FromClient::Request {
+                nonce: "1".into(),
+                request: Request::VoiceLeave { session_id: SessionId(5) },
+            }
+        );
+        let event = ToClient::Event {
+            seq: 3,
+            event: Event::VoiceSpeakers { channel_id: ChannelId(1), speakers: vec![SourceId(9)] },
+        };
+        assert_eq!(
+            serde_json::to_string(&event).expect("encodes"),
+            r#"{"op":"event","d":{"seq":3,"event":"voice.speakers","data":{"channel_id":"1","speakers":[9]}}}"#
+        );
+        let ack = serde_json::to_string(&ToClient::HeartbeatAck).expect("encodes");
+        assert_eq!(ack, r#"{"op":"heartbeat_ack"}"#);
+    }
+}

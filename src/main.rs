@@ -1,0 +1,56 @@
+//! `hype`: one binary, a role as its first word. This file only picks the role.
+
+mod role;
+mod telemetry;
+
+use clap::{Parser, Subcommand};
+use rustls::crypto::aws_lc_rs;
+
+/// A Discord-like voice platform: guilds, text and voice channels, screen share.
+#[derive(Debug, Parser)]
+#[command(name = "hype", version, propagate_version = true)]
+struct Arguments {
+    /// Log lines to standard error: a filter such as `info`, `warn,hype_node=debug`.
+    #[arg(long, global = true, env = "HYPE_LOG", default_value = "info")]
+    log: String,
+    /// `text`, or `json` with one object a line.
+    #[arg(long, global = true, env = "HYPE_LOG_FORMAT", default_value = "text")]
+    log_format: telemetry::Format,
+    #[command(subcommand)]
+    role: Role,
+}
+
+#[derive(Debug, Subcommand)]
+enum Role {
+    /// Everything in one process, with its own stores: needs nothing but itself.
+    Up(role::up::Options),
+    /// A replica of the control plane, with etcd.
+    Control(role::control::Options),
+    /// A media node, with etcd.
+    Node(role::node::Options),
+    /// The fleet's certificates and enrollment tokens.
+    #[command(subcommand)]
+    Cert(role::cert::Command),
+    /// Loads a running Hype with native clients and checks what comes back.
+    #[command(subcommand)]
+    Bench(hype_bench::Bench),
+}
+
+fn main() -> anyhow::Result<()> {
+    let arguments = Arguments::parse();
+    telemetry::log(&arguments.log, arguments.log_format)?;
+    aws_lc_rs::default_provider().install_default().expect("nothing installed one before");
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let outcome = runtime.block_on(async {
+        match arguments.role {
+            Role::Up(options) => role::up::run(options).await,
+            Role::Control(options) => role::control::run(options).await,
+            Role::Node(options) => role::node::run(options).await,
+            Role::Cert(command) => role::cert::run(&command),
+            Role::Bench(bench) => hype_bench::run(bench).await,
+        }
+    });
+    // Blocking work that is still under way (a password hash, say) must not hold up the end.
+    runtime.shutdown_timeout(std::time::Duration::from_millis(200));
+    outcome
+}
