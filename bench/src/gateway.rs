@@ -70,10 +70,13 @@ async fn serve(
     mut ready: Option<oneshot::Sender<()>>,
 ) {
     loop {
-        // A broken connection is expected when a server under test is killed.
-        let _broken = once(&url, &token, &mut asked, &events, &mut ready).await;
+        let outcome = once(&url, &token, &mut asked, &events, &mut ready).await;
         if asked.is_closed() {
             return;
+        }
+        // Expected when a server under test is killed, but worth a line.
+        if let Err(error) = outcome {
+            eprintln!("gateway: {error:#}; connecting again");
         }
         tokio::time::sleep(Duration::from_millis(300)).await;
     }

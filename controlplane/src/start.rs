@@ -141,12 +141,8 @@ pub async fn run(
     let app = build(config, environment, &data_dir, stopping).await?;
     let cleaning = tokio::spawn(clean(Arc::clone(&app)));
     let handle = axum_server::Handle::new();
-    let serving = tokio::spawn(serve::serve(
-        listener,
-        tls,
-        handle.clone(),
-        http::router(Arc::clone(&app)),
-    ));
+    let serving =
+        tokio::spawn(serve::serve(listener, tls, handle.clone(), http::router(Arc::clone(&app))));
     on_bound(bound);
     let mut serving = serving;
     let outcome = tokio::select! {

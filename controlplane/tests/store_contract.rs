@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use hype_control::store::member::Added;
+use hype_control::store::member::{Added, VoiceDecision};
 use hype_control::store::message::Page;
 use hype_control::store::sign_in::{Refresh, Refreshed, SignIn};
 use hype_control::store::user::Account;
@@ -234,6 +234,32 @@ async fn members() {
     let names = store.guild(GuildId(1)).await.expect("read").expect("there").members;
     let ids: Vec<u64> = names.iter().map(|member| member.id.0).collect();
     assert_eq!(ids, [1, 2, 3], "first come first");
+}
+
+#[tokio::test]
+async fn decisions_about_voice_are_kept() {
+    let folder = Folder::new();
+    let store = folder.open().await;
+    with_users(&store, [1, 2]).await;
+    store.create_guild(&guild(1, 1), 9, 1000).await.expect("created");
+    let decided = |mute, deaf| Some(VoiceDecision { mute, deaf });
+    let read = async |user: u64| {
+        store.voice_decision(GuildId(1), UserId(user)).await.expect("read")
+    };
+    assert_eq!(read(1).await, decided(false, false));
+    for (mute, deaf, expected) in [
+        (Some(true), None, decided(true, false)),
+        (None, Some(true), decided(true, true)),
+        (None, None, decided(true, true)),
+        (Some(false), None, decided(false, true)),
+    ] {
+        let now = store.decide_voice(GuildId(1), UserId(1), mute, deaf).await.expect("written");
+        assert_eq!(now, expected);
+        assert_eq!(read(1).await, expected);
+    }
+    let stranger = store.decide_voice(GuildId(1), UserId(2), Some(true), None).await;
+    assert_eq!(stranger.expect("no error"), None);
+    assert_eq!(read(2).await, None);
 }
 
 #[tokio::test]

@@ -1,8 +1,9 @@
 //! What the owner of a guild can do to people in its voice channels. The engine enforces it: a
-//! muted person's packets are dropped at the node, whatever the client does.
+//! muted person's packets are dropped at the node, whatever the client does. A decision is kept,
+//! so leaving and joining again undoes nothing.
 
 use hype_protocol::id::{GuildId, UserId};
-use hype_protocol::observation::CloseReason;
+use hype_protocol::observation::{CloseReason, VoiceFlags};
 
 use crate::app::App;
 use crate::domain::member;
@@ -19,10 +20,10 @@ pub struct Change {
     pub disconnect: bool,
 }
 
-/// Changes a member's voice sessions in a guild.
+/// Changes what a member may do in the voice channels of a guild, now and at the next joins.
 ///
 /// # Errors
-/// [`Error::NotFound`] for strangers, or when the person is in no voice channel of the guild;
+/// [`Error::NotFound`] for strangers, or when the person is no member of the guild;
 /// [`Error::Forbidden`] for members who do not own the guild.
 pub async fn change_voice(
     app: &App,
@@ -32,23 +33,45 @@ pub async fn change_voice(
     change: Change,
 ) -> Result<(), Error> {
     member::require_owner(app, guild, caller).await?;
-    let mut found = false;
+    let decision = app
+        .store
+        .decide_voice(guild, target, change.server_mute, change.server_deaf)
+        .await?
+        .ok_or(Error::NotFound)?;
     for session in app.voice.sessions_of(target) {
         let channel = app.store.channel(session.room.into()).await?;
         if channel.is_none_or(|channel| channel.guild_id != guild) {
             continue;
         }
-        found = true;
-        if change.disconnect {
-            app.voice.close(session.session, CloseReason::Removed)?;
-            continue;
-        }
-        let mut flags = session.flags;
-        flags.server_mute = change.server_mute.unwrap_or(flags.server_mute);
-        flags.server_deaf = change.server_deaf.unwrap_or(flags.server_deaf);
-        if flags != session.flags {
-            app.voice.flags(session.session, flags)?;
+        let outcome = if change.disconnect {
+            app.voice.close(session.session, CloseReason::Removed)
+        } else {
+            let flags = VoiceFlags {
+                server_mute: decision.mute,
+                server_deaf: decision.deaf,
+                ..session.flags
+            };
+            app.voice.flags(session.session, flags)
+        };
+        match outcome {
+            // It ended meanwhile: what was asked for holds at the next join.
+            Ok(()) | Err(Error::NoSession) => {}
+            Err(error) => return Err(error),
         }
     }
-    if found { Ok(()) } else { Err(Error::NotFound) }
+    Ok(())
+}
+
+/// `flags` with what moderators decided about the person in this guild: for a session that opens.
+///
+/// # Errors
+/// When the store fails.
+pub async fn apply_decision(
+    app: &App,
+    guild: GuildId,
+    user: UserId,
+    flags: VoiceFlags,
+) -> Result<VoiceFlags, Error> {
+    let decision = app.store.voice_decision(guild, user).await?.unwrap_or_default();
+    Ok(VoiceFlags { server_mute: decision.mute, server_deaf: decision.deaf, ..flags })
 }

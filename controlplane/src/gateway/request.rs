@@ -86,11 +86,9 @@ fn own(app: &App, user: UserId, session: SessionId) -> Result<SessionStatus, Err
 
 fn checked_view(view: ClientView) -> Result<View, Error> {
     match view.kind {
-        SourceKind::Camera | SourceKind::Screen => Ok(View {
-            source: view.session_id.source(),
-            kind: view.kind,
-            height: view.height,
-        }),
+        SourceKind::Camera | SourceKind::Screen => {
+            Ok(View { source: view.session_id.source(), kind: view.kind, height: view.height })
+        }
         SourceKind::Microphone | SourceKind::ScreenAudio => {
             Err(Error::invalid("a video slot shows a camera or a screen"))
         }

@@ -2,13 +2,15 @@
 //! Whatever is wrong with one is answered in the one error shape of the API.
 
 use std::str::FromStr;
+use std::time::Duration;
 
 use axum::body::Bytes;
 use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, header};
+use axum::http::{HeaderMap, StatusCode, header};
 use hype_protocol::id::UserId;
 use serde::de::DeserializeOwned;
+use tokio::time::timeout;
 
 use crate::app::Shared;
 use crate::domain::auth;
@@ -16,6 +18,8 @@ use crate::error::Error;
 
 /// The largest body of a request, in bytes.
 pub const MAX_BODY: usize = 64 * 1024;
+/// How long a body may take to arrive.
+const BODY_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// The person whose access token came with the request.
 #[derive(Debug, Clone, Copy)]
@@ -56,15 +60,16 @@ impl<T: DeserializeOwned> FromRequest<Shared> for Body<T> {
         if !is_json {
             return Err(Error::invalid("send the body as application/json"));
         }
-        let bytes = Bytes::from_request(request, app).await.map_err(|rejection| {
-            match rejection.status() {
-                axum::http::StatusCode::PAYLOAD_TOO_LARGE => Error::BodyTooLarge(MAX_BODY),
+        let bytes = timeout(BODY_TIMEOUT, Bytes::from_request(request, app))
+            .await
+            .map_err(|_| Error::invalid("the body took too long to arrive"))?
+            .map_err(|rejection| match rejection.status() {
+                StatusCode::PAYLOAD_TOO_LARGE => Error::BodyTooLarge(MAX_BODY),
                 _ => Error::invalid("the body did not arrive whole"),
-            }
-        })?;
-        serde_json::from_slice(&bytes)
-            .map(Self)
-            .map_err(|error| Error::invalid(format!("the body is not what this path takes: {error}")))
+            })?;
+        serde_json::from_slice(&bytes).map(Self).map_err(|error| {
+            Error::invalid(format!("the body is not what this path takes: {error}"))
+        })
     }
 }
 
@@ -80,9 +85,8 @@ impl<T: FromStr> FromRequestParts<Shared> for Id<T> {
     type Rejection = Error;
 
     async fn from_request_parts(parts: &mut Parts, app: &Shared) -> Result<Self, Error> {
-        let Path(text) = Path::<String>::from_request_parts(parts, app)
-            .await
-            .map_err(|_| Error::NotFound)?;
+        let Path(text) =
+            Path::<String>::from_request_parts(parts, app).await.map_err(|_| Error::NotFound)?;
         id(&text).map(Self)
     }
 }

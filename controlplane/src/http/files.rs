@@ -83,10 +83,8 @@ pub(super) async fn serve(method: Method, uri: Uri, headers: HeaderMap) -> Respo
         headers.insert(header::ETAG, value);
     }
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
-    headers.insert(
-        header::CONTENT_SECURITY_POLICY,
-        HeaderValue::from_static(CONTENT_SECURITY_POLICY),
-    );
+    headers
+        .insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(CONTENT_SECURITY_POLICY));
     headers.insert("permissions-policy", HeaderValue::from_static(PERMISSIONS_POLICY));
     headers.insert("cross-origin-opener-policy", HeaderValue::from_static("same-origin"));
     response
@@ -125,7 +123,8 @@ mod tests {
 
     #[tokio::test]
     async fn nothing_outside_the_folder_is_served() {
-        for path in ["/../Cargo.toml", "/%2e%2e/Cargo.toml", "/missing.js", "/api/v1/missing", "//"] {
+        for path in ["/../Cargo.toml", "/%2e%2e/Cargo.toml", "/missing.js", "/api/v1/missing", "//"]
+        {
             assert_eq!(get(path, None).await.status(), StatusCode::NOT_FOUND, "{path}");
         }
         let put = serve(Method::PUT, Uri::from_static("/"), HeaderMap::new()).await;

@@ -58,8 +58,7 @@ pub(super) async fn create_channel(
     Body(body): Body<NewChannel>,
 ) -> Result<(StatusCode, Json<Channel>), Error> {
     app.limits.create(caller.0)?;
-    let new =
-        channel::NewChannel { name: body.name, kind: body.kind, user_limit: body.user_limit };
+    let new = channel::NewChannel { name: body.name, kind: body.kind, user_limit: body.user_limit };
     Ok((StatusCode::CREATED, Json(channel::create(&app, caller.0, id, new).await?)))
 }
 

@@ -3,6 +3,7 @@
 
 mod accounts;
 mod channels;
+mod connection;
 mod extract;
 mod files;
 mod guilds;

@@ -7,16 +7,22 @@ use std::time::Duration;
 
 use axum::Router;
 use axum_server::Handle;
-use axum_server::tls_rustls::RustlsConfig;
+use axum_server::accept::NoDelayAcceptor;
+use axum_server::tls_rustls::{RustlsAcceptor, RustlsConfig};
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+use hyper_util::server::conn::auto::Builder;
 use rustls::ServerConfig;
 use socket2::{Domain, Protocol, Socket, Type};
+
+use super::connection::Admission;
 
 /// How long open requests may take to end when the server stops.
 pub const GRACE: Duration = Duration::from_millis(800);
 /// Connections that may wait to be accepted.
 const BACKLOG: i32 = 1024;
-/// How long a client may take to send its request's head; half-open ones do not stay for ever.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(15);
+/// How long a client may take to send a request's head, and how long a connection may idle: longer
+/// than most clients keep one, so that they seldom write to one that just ended.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(75);
 
 /// Binds the listening socket. `[::]` also takes IPv4.
 ///
@@ -48,24 +54,28 @@ pub async fn serve(
     let service = router.into_make_service_with_connect_info::<SocketAddr>();
     match tls {
         None => {
-            let mut server = axum_server::from_tcp(listener)?.handle(handle).http1_only();
+            let acceptor = Admission::new(NoDelayAcceptor::new());
+            let mut server = axum_server::from_tcp(listener)?.handle(handle).acceptor(acceptor);
             set_limits(server.http_builder());
             server.serve(service).await
         }
         Some(config) => {
             let config = RustlsConfig::from_config(config);
-            let mut server =
-                axum_server::from_tcp_rustls(listener, config)?.handle(handle).http1_only();
+            let acceptor = RustlsAcceptor::new(config).acceptor(NoDelayAcceptor::new());
+            let acceptor = Admission::new(acceptor);
+            let mut server = axum_server::from_tcp(listener)?.handle(handle).acceptor(acceptor);
             set_limits(server.http_builder());
             server.serve(service).await
         }
     }
 }
 
-fn set_limits<E>(builder: &mut hyper_util::server::conn::auto::Builder<E>) {
+/// Not restricted to HTTP/1 here: that would take the WebSocket upgrade away. HTTP/2 is not
+/// offered by ALPN.
+fn set_limits(builder: &mut Builder<TokioExecutor>) {
     builder
         .http1()
-        .timer(hyper_util::rt::TokioTimer::new())
+        .timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIMEOUT)
         .max_buf_size(64 * 1024);
 }

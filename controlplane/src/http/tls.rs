@@ -75,8 +75,7 @@ fn own_address(any: IpAddr, other: IpAddr) -> Option<IpAddr> {
 /// The addresses by which people can reach this machine: loopback, and the primary ones.
 pub fn local_addresses() -> Vec<IpAddr> {
     let v6_any = IpAddr::V6(Ipv6Addr::UNSPECIFIED);
-    let mut addresses =
-        vec![IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)];
+    let mut addresses = vec![IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)];
     // Documentation prefixes (RFC 5737, RFC 3849): the default route decides.
     let others = [
         (IpAddr::V4(Ipv4Addr::UNSPECIFIED), IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1))),
@@ -109,9 +108,8 @@ fn interface_addresses() -> Vec<IpAddr> {
             let address = fields.next().and_then(|hex| u128::from_str_radix(hex, 16).ok());
             // Columns: address, index, prefix length, scope (00 is global).
             let is_global = fields.nth(2) == Some("00");
-            found.extend(
-                address.filter(|_| is_global).map(|bits| IpAddr::V6(Ipv6Addr::from(bits))),
-            );
+            found
+                .extend(address.filter(|_| is_global).map(|bits| IpAddr::V6(Ipv6Addr::from(bits))));
         }
     }
     found

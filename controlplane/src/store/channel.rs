@@ -70,12 +70,11 @@ impl Store {
     /// # Errors
     /// When the database fails.
     pub async fn channel(&self, id: ChannelId) -> Result<Option<Channel>> {
-        let row = sqlx::query(
-            "SELECT id, guild_id, name, kind, user_limit FROM channels WHERE id = $1",
-        )
-        .bind(key(id.0))
-        .fetch_optional(&self.readers)
-        .await?;
+        let row =
+            sqlx::query("SELECT id, guild_id, name, kind, user_limit FROM channels WHERE id = $1")
+                .bind(key(id.0))
+                .fetch_optional(&self.readers)
+                .await?;
         row.as_ref().map(from_row).transpose()
     }
 }

@@ -21,13 +21,15 @@ impl Store {
         if count >= i64::from(quota) {
             return Ok(false);
         }
-        sqlx::query("INSERT INTO guilds (id, name, owner_id, created_at_ms) VALUES ($1, $2, $3, $4)")
-            .bind(stored(guild.id.0)?)
-            .bind(&guild.name)
-            .bind(stored(guild.owner_id.0)?)
-            .bind(stored(now_ms)?)
-            .execute(&mut *write)
-            .await?;
+        sqlx::query(
+            "INSERT INTO guilds (id, name, owner_id, created_at_ms) VALUES ($1, $2, $3, $4)",
+        )
+        .bind(stored(guild.id.0)?)
+        .bind(&guild.name)
+        .bind(stored(guild.owner_id.0)?)
+        .bind(stored(now_ms)?)
+        .execute(&mut *write)
+        .await?;
         sqlx::query("INSERT INTO members (guild_id, user_id, joined_at_ms) VALUES ($1, $2, $3)")
             .bind(stored(guild.id.0)?)
             .bind(stored(guild.owner_id.0)?)

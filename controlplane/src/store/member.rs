@@ -1,6 +1,8 @@
 //! Who is a member of which guild.
 
 use hype_protocol::id::{GuildId, UserId};
+use sqlx::Row;
+use sqlx::sqlite::SqliteRow;
 
 use super::{Result, Store, key, loaded, stored};
 
@@ -15,6 +17,22 @@ pub enum Added {
     GuildFull,
     /// The person is in all the guilds that one may be in.
     TooManyGuilds,
+}
+
+/// What a moderator decided about a member's voice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct VoiceDecision {
+    /// Nobody hears the member.
+    pub mute: bool,
+    /// The member hears nobody.
+    pub deaf: bool,
+}
+
+fn decision(row: &SqliteRow) -> Result<VoiceDecision> {
+    Ok(VoiceDecision {
+        mute: row.try_get::<i64, _>("server_mute")? != 0,
+        deaf: row.try_get::<i64, _>("server_deaf")? != 0,
+    })
 }
 
 impl Store {
@@ -104,5 +122,50 @@ impl Store {
                 .fetch_one(&self.readers)
                 .await?,
         )
+    }
+
+    /// What was decided about a member's voice; none when the person is no member.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn voice_decision(
+        &self,
+        guild: GuildId,
+        user: UserId,
+    ) -> Result<Option<VoiceDecision>> {
+        let row = sqlx::query(
+            "SELECT server_mute, server_deaf FROM members WHERE guild_id = $1 AND user_id = $2",
+        )
+        .bind(key(guild.0))
+        .bind(key(user.0))
+        .fetch_optional(&self.readers)
+        .await?;
+        row.as_ref().map(decision).transpose()
+    }
+
+    /// Decides about a member's voice; none leaves a thing as it is. Returns what holds now, none
+    /// when the person is no member.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn decide_voice(
+        &self,
+        guild: GuildId,
+        user: UserId,
+        mute: Option<bool>,
+        deaf: Option<bool>,
+    ) -> Result<Option<VoiceDecision>> {
+        let row = sqlx::query(
+            "UPDATE members SET server_mute = COALESCE($1, server_mute), \
+             server_deaf = COALESCE($2, server_deaf) \
+             WHERE guild_id = $3 AND user_id = $4 RETURNING server_mute, server_deaf",
+        )
+        .bind(mute.map(i64::from))
+        .bind(deaf.map(i64::from))
+        .bind(key(guild.0))
+        .bind(key(user.0))
+        .fetch_optional(&self.writer)
+        .await?;
+        row.as_ref().map(decision).transpose()
     }
 }

@@ -10,8 +10,8 @@ use hype_protocol::media::SessionMedia;
 use hype_protocol::observation::{CloseReason, Keying, OpenSession, VoiceFlags};
 use hype_protocol::secret::SrtpProfile;
 
-use super::sdp::{self, Endpoint, Offer};
 use super::Seat;
+use super::sdp::{self, Endpoint, Offer};
 use crate::app::App;
 use crate::domain::{guild, member};
 use crate::error::Error;
@@ -83,8 +83,7 @@ pub async fn join_native(
     let seat = app.voice.place(room).await?;
     let session = new_session(app, room);
     let media = sdp::native_media();
-    let client =
-        Client { ufrag, keying: Keying::Native { profile }, flags, media: media.clone() };
+    let client = Client { ufrag, keying: Keying::Native { profile }, flags, media: media.clone() };
     enter(app, user, &channel, &seat, session, client)?;
     Ok(JoinedNative {
         session_id: session,

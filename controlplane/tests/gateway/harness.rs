@@ -10,9 +10,7 @@ use hype_control::config::{Argon2Cost, Rate, RateLimits};
 use hype_control::{Config, Environment, Nodes};
 use hype_protocol::coordination::{self, Transaction, memory};
 use hype_protocol::id::{BootId, NodeId};
-use hype_protocol::observation::{
-    CloseReason, FromNode, OpenSession, SessionStatus, ToNode,
-};
+use hype_protocol::observation::{CloseReason, FromNode, OpenSession, SessionStatus, ToNode};
 use hype_protocol::record::NodeLive;
 use hype_protocol::secret::BootSecret;
 use hype_protocol::{key, pipe};

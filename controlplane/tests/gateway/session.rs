@@ -30,12 +30,14 @@ async fn each_fault_has_its_close_code() {
     let (server, _node) = Server::start().await;
     let ada = server.person("Ada").await;
     let identify = json!({ "op": "identify", "d": { "token": ada.token } }).to_string();
-    let request = r#"{"op":"request","d":{"nonce":"1","method":"voice.leave","params":{"session_id":"5"}}}"#;
+    let request =
+        r#"{"op":"request","d":{"nonce":"1","method":"voice.leave","params":{"session_id":"5"}}}"#;
     let forged = json!({ "op": "identify", "d": { "token": "x.y.z" } }).to_string();
     let resume =
         json!({ "op": "resume", "d": { "token": "x", "session_id": "y", "seq": 0 } }).to_string();
     let text = |text: &str| Message::Text(text.into());
-    let long_nonce = request.replace("\"nonce\":\"1\"", &format!("\"nonce\":\"{}\"", "n".repeat(65)));
+    let long_nonce =
+        request.replace("\"nonce\":\"1\"", &format!("\"nonce\":\"{}\"", "n".repeat(65)));
     for (name, frames, code) in [
         ("no JSON", vec![text("{")], 4002),
         ("unknown op", vec![text(r#"{"op":"dance","d":{}}"#)], 4002),

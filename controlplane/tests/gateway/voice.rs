@@ -189,7 +189,8 @@ async fn flags_views_and_leaving_are_ones_own() {
     let view = json!({ "session_id": id, "slot": 1,
         "view": { "session_id": id, "kind": "screen", "height": 720 } });
     let leave = json!({ "session_id": id });
-    for (method, params) in [("voice.flags", &flags), ("voice.view", &view), ("voice.leave", &leave)]
+    for (method, params) in
+        [("voice.flags", &flags), ("voice.view", &view), ("voice.leave", &leave)]
     {
         assert_eq!(ada_client.refused(method, params.clone()).await, "no_session", "{method}");
     }
@@ -205,8 +206,7 @@ async fn flags_views_and_leaving_are_ones_own() {
         }
     }
     assert_eq!(bob_client.request("voice.flags", flags).await.expect("done"), json!({}));
-    let expected =
-        VoiceFlags { self_deaf: true, server_mute: true, ..VoiceFlags::default() };
+    let expected = VoiceFlags { self_deaf: true, server_mute: true, ..VoiceFlags::default() };
     assert_eq!(node.next().await, ToNode::Flags { session: bob_session, flags: expected });
     bob_client.request("voice.view", view.clone()).await.expect("done");
     match node.next().await {

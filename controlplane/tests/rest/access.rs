@@ -43,7 +43,12 @@ async fn the_matrix() {
             Method::PATCH,
             format!("/api/v1/guilds/{guild}/members/{}/voice", member.id),
             json!({ "server_mute": true }),
-            // The owner may, but the member is in no voice channel.
+            [401, 404, 403, 204],
+        ),
+        (
+            Method::PATCH,
+            format!("/api/v1/guilds/{guild}/members/{}/voice", stranger.id),
+            json!({ "disconnect": true }),
             [401, 404, 403, 404],
         ),
         (Method::GET, "/api/v1/invites/unknown".into(), none.clone(), [404, 404, 404, 404]),

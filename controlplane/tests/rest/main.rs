@@ -5,5 +5,6 @@ mod access;
 mod accounts;
 mod guilds;
 mod messages;
+mod moderation;
 mod operations;
 mod server;

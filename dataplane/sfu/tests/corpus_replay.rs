@@ -6,8 +6,13 @@ use std::path::Path;
 
 use hype_sfu::wire::untrusted;
 
+#[path = "../../../fuzz/harness/engine.rs"]
+mod harness;
+
 /// Mutations of each target's corpus.
 const VARIANTS: usize = 20_000;
+/// Those of scripts for a whole engine, each of which begins with three joins.
+const ENGINE_VARIANTS: usize = 80_000;
 
 /// Marsaglia's xorshift: the same bytes in every run.
 struct Xorshift(u64);
@@ -55,7 +60,7 @@ fn mutate(bytes: &mut Vec<u8>, seeds: &[Vec<u8>], random: &mut Xorshift) {
     bytes.truncate(1_500);
 }
 
-fn replay(target: &str, entry: fn(&[u8])) {
+fn replay(target: &str, variants: usize, entry: fn(&[u8])) {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/corpus").join(target);
     let mut paths: Vec<_> = fs::read_dir(&folder)
         .unwrap_or_else(|error| panic!("{}: {error}", folder.display()))
@@ -68,8 +73,8 @@ fn replay(target: &str, entry: fn(&[u8])) {
     for seed in &seeds {
         entry(seed);
     }
-    let mut random = Xorshift(0x2545_f491_4f6c_dd1d);
-    for _ in 0..VARIANTS {
+    let mut random = Xorshift(0x1545_f491_4f6c_dd1d);
+    for _ in 0..variants {
         let mut bytes = seeds[random.below(seeds.len())].clone();
         mutate(&mut bytes, &seeds, &mut random);
         entry(&bytes);
@@ -78,30 +83,50 @@ fn replay(target: &str, entry: fn(&[u8])) {
 
 #[test]
 fn stun() {
-    replay("stun", untrusted::stun);
+    replay("stun", VARIANTS, untrusted::stun);
 }
 
 #[test]
 fn rtp() {
-    replay("rtp", untrusted::rtp);
+    replay("rtp", VARIANTS, untrusted::rtp);
 }
 
 #[test]
 fn rtcp() {
-    replay("rtcp", untrusted::rtcp);
+    replay("rtcp", VARIANTS, untrusted::rtcp);
 }
 
 #[test]
 fn payload() {
-    replay("payload", untrusted::payload);
+    replay("payload", VARIANTS, untrusted::payload);
 }
 
 #[test]
 fn dependency_descriptor() {
-    replay("dependency_descriptor", untrusted::dependency_descriptor);
+    replay("dependency_descriptor", VARIANTS, untrusted::dependency_descriptor);
 }
 
 #[test]
 fn srtp() {
-    replay("srtp", untrusted::srtp);
+    replay("srtp", VARIANTS, untrusted::srtp);
+}
+
+#[test]
+fn engine() {
+    replay("engine", ENGINE_VARIANTS, |script| {
+        harness::engine(script);
+    });
+}
+
+/// The scripts are of use only while they get through to the other clients.
+#[test]
+fn engine_scripts_are_forwarded() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/corpus/engine");
+    for (name, least) in
+        [("voice", 40), ("screen_vp8", 10), ("screen_rtx", 10), ("camera_simulcast", 5)]
+    {
+        let script = fs::read(folder.join(name)).expect("a readable seed");
+        let forwarded = harness::engine(&script);
+        assert!(forwarded >= least, "{name}: {forwarded}");
+    }
 }

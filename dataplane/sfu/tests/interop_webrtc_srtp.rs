@@ -222,27 +222,3 @@ fn rtcp_both_ways() {
         }
     }
 }
-
-/// Prints the price of a seal from a shared payload; asserts nothing, since machines differ.
-#[test]
-#[ignore = "a measurement: cargo test --release -- --ignored --nocapture seal"]
-fn price_of_a_seal() {
-    for pair in Pair::all() {
-        let keys = pair.outbound();
-        for len in [160, 1_100] {
-            let (payload, header) = (vec![7; len], plain(0, &[]));
-            let mut out = vec![0; 1_500];
-            out[..header.len()].copy_from_slice(&header);
-            let mut stream = OutboundStream::default();
-            let start = std::time::Instant::now();
-            let rounds = 200_000_u64;
-            for index in 0..rounds {
-                out[2..4].copy_from_slice(&((index & 0xffff) as u16).to_be_bytes());
-                keys.protect_rtp(&mut stream, index, &payload, &mut out, header.len())
-                    .expect("a new index");
-            }
-            let each = start.elapsed().as_nanos() / u128::from(rounds);
-            println!("{:?} {len} B: {each} ns", pair.keying.profile);
-        }
-    }
-}

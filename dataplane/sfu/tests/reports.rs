@@ -2,9 +2,10 @@
 
 mod world;
 
-use hype_protocol::media::Codec;
-use hype_protocol::observation::SessionStats;
+use hype_protocol::media::{Codec, SourceKind};
+use hype_protocol::observation::{SessionStats, View};
 use hype_sfu::wire::rtcp::ReportBlock;
+use hype_sfu::wire::rtcp::writer::SenderInfo;
 use hype_sfu::{Command, Event};
 use world::{Send, Told, World};
 
@@ -88,7 +89,8 @@ fn publishers_get_receiver_reports_with_loss_and_our_name() {
     assert!((9..=10).contains(&lost), "{lost}");
     assert!((1090..=1100).contains(&highest), "{highest}");
     let names = world.clients[0].rtcp.iter();
-    let named = names.filter(|(_, told)| matches!(told, Told::Name(_, name) if name == "hype-test"));
+    let named =
+        names.filter(|(_, told)| matches!(told, Told::Name(_, name) if name == "hype-test"));
     assert_eq!(named.count(), 2);
 }
 
@@ -207,4 +209,60 @@ fn media_started_is_told_once_and_status_on_every_change() {
     let flags = status.flags;
     world.command(Command::Flags { session, flags });
     assert!(world.events.is_empty(), "nothing changed");
+}
+
+/// A picture and its sound stay together because their sender reports follow the publisher's
+/// clock, not the moments at which packets happened to arrive.
+#[test]
+fn sender_reports_of_pictures_follow_the_publishers_clock() {
+    const SCREEN: u32 = 5;
+    let mut world = World::new();
+    let (publisher, viewer) = (world.join(), world.join());
+    let (session, source) = (world.clients[viewer].id, world.clients[publisher].source());
+    let view = Some(View { source, kind: SourceKind::Screen, height: None });
+    world.command(Command::View { session, slot: 0, view });
+    // The publisher's wall clock is a day behind. Reports take 10 ms, pictures 30 ms.
+    let ntp = |ms: u64| {
+        let unix_ms = world::UNIX_AT_ZERO.as_millis() as u64 - 86_400_000 + ms;
+        let fraction = ((unix_ms % 1000) << 32) / 1000;
+        (unix_ms / 1000 + 2_208_988_800) << 32 | fraction
+    };
+    for step in 0..150_u16 {
+        let captured = world.now.as_millis() - 30;
+        let client = &mut world.clients[publisher];
+        let packet = client.seal_next(&Send {
+            ssrc: SCREEN,
+            payload_type: client.payload_type(Codec::Vp8),
+            timestamp: (captured * 90) as u32,
+            marker: true,
+            mid: Some("s2"),
+            payload: &[0x10, u8::from(step > 0), 1, 2],
+            ..Send::default()
+        });
+        world.datagram(publisher, packet);
+        if step % 25 == 1 {
+            let told = world.now.as_millis() - 10;
+            let info = SenderInfo {
+                ssrc: SCREEN,
+                ntp_time: ntp(told),
+                rtp_timestamp: (told * 90) as u32,
+                packet_count: 1,
+                octet_count: 1,
+            };
+            let report = world.clients[publisher]
+                .seal_rtcp(|writer| writer.sender_report(&info, &[]).expect("room"));
+            world.datagram(publisher, report);
+        }
+        world.advance(20);
+    }
+    let reports = sender_reports(&world, viewer);
+    assert!(reports.len() >= 2, "{reports:?}");
+    let packets = world.clients[viewer].of(world.clients[viewer].video_ssrc(0));
+    let first = packets[0];
+    for (at, _, _, timestamp, ..) in reports {
+        // The first picture was captured 30 ms before it came; a report tells 10 ms of transit.
+        let since_capture = at - 10 - (first.at.as_millis() - 30);
+        let expected = first.header.timestamp.wrapping_add(since_capture as u32 * 90);
+        assert!(timestamp.abs_diff(expected) <= 90, "{timestamp} {expected}");
+    }
 }

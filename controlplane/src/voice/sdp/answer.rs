@@ -24,8 +24,7 @@ const CNAME: &str = "hype";
 /// (RFC 7587 §6.1). 64 kbit/s is where speech and music stop sounding compressed.
 const VOICE: &str = "minptime=10;useinbandfec=1;usedtx=1;maxaveragebitrate=64000";
 /// Opus in a screen's sound: stereo, and never paused by DTX, which music does not survive.
-const SOUND: &str =
-    "minptime=10;useinbandfec=1;stereo=1;sprop-stereo=1;maxaveragebitrate=128000";
+const SOUND: &str = "minptime=10;useinbandfec=1;stereo=1;sprop-stereo=1;maxaveragebitrate=128000";
 /// Opus where we send; we would take what we ask of others.
 const RECEIVED_VOICE: &str = "minptime=10;useinbandfec=1";
 

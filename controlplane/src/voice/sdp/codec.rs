@@ -46,8 +46,7 @@ fn accept_codec(line: &MediaLine, codec: Codec) -> Option<Accepted> {
         other.is("rtx", codec.clock_rate())
             && other.parameter("apt").and_then(|apt| apt.parse().ok()) == Some(offered.number)
     });
-    let known: &[&'static str] =
-        if codec.is_audio() { &AUDIO_FEEDBACK } else { &VIDEO_FEEDBACK };
+    let known: &[&'static str] = if codec.is_audio() { &AUDIO_FEEDBACK } else { &VIDEO_FEEDBACK };
     Some(Accepted {
         codec,
         payload_type: offered.number,
@@ -80,7 +79,8 @@ fn av1(offered: &PayloadType) -> Option<(u8, String)> {
         Some(text) => text.parse().ok(),
     };
     // Left out, they mean main profile, level 3.1, main tier (specification, §7.2.3).
-    let (profile, level, tier) = (number("profile", 0)?, number("level-idx", 5)?, number("tier", 0)?);
+    let (profile, level, tier) =
+        (number("profile", 0)?, number("level-idx", 5)?, number("tier", 0)?);
     let parameters = if offered.parameters.is_empty() {
         String::new()
     } else {

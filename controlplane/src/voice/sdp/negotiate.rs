@@ -156,8 +156,7 @@ fn check_payload_types(offer: &Offer, lines: &OfferLines) -> Result<(), Error> {
         let named_types =
             used_line(offer, mid)?.payload_types.iter().filter(|known| !known.name.is_empty());
         for payload_type in named_types {
-            let meaning =
-                meanings[usize::from(payload_type.number)].get_or_insert(payload_type);
+            let meaning = meanings[usize::from(payload_type.number)].get_or_insert(payload_type);
             if identity(meaning) != identity(payload_type) {
                 return Err(Error::Unsupported("a payload type means two codecs in the bundle"));
             }
@@ -282,17 +281,15 @@ impl<'a> Builder<'a> {
 /// a line that calls it by another does without it.
 fn accept(line: &MediaLine, mappings: &mut Vec<CodecMapping>) -> Result<Vec<Accepted>, Error> {
     let mut accepted = codec::accept(line);
-    accepted.retain(|accepted| {
-        match mappings.iter().find(|known| known.codec == accepted.codec) {
-            Some(known) => known.payload_type == accepted.payload_type,
-            None => {
-                mappings.push(CodecMapping {
-                    codec: accepted.codec,
-                    payload_type: accepted.payload_type,
-                    rtx_payload_type: accepted.rtx_payload_type,
-                });
-                true
-            }
+    accepted.retain(|accepted| match mappings.iter().find(|known| known.codec == accepted.codec) {
+        Some(known) => known.payload_type == accepted.payload_type,
+        None => {
+            mappings.push(CodecMapping {
+                codec: accepted.codec,
+                payload_type: accepted.payload_type,
+                rtx_payload_type: accepted.rtx_payload_type,
+            });
+            true
         }
     });
     if accepted.is_empty() && line.kind == MediaKind::Audio {
@@ -314,9 +311,7 @@ pub fn native_media() -> SessionMedia {
         kind,
         rids: Vec::new(),
     });
-    let voice = |index: usize| {
-        receive_line(&mid(format!("v{index}")), Slot::Voice, index, false)
-    };
+    let voice = |index: usize| receive_line(&mid(format!("v{index}")), Slot::Voice, index, false);
     let video = |index: usize| VideoSlot {
         video: receive_line(&mid(format!("p{index}")), Slot::Video, index, true),
         sound: Some(receive_line(&mid(format!("s{index}")), Slot::Sound, index, false)),

@@ -206,12 +206,8 @@ fn media_line(value: &str) -> Outcome<Draft> {
     if formats.is_empty() || !formats.iter().all(|format| is_token(format)) {
         return Err("an m-line names its formats");
     }
-    let mut draft = Draft {
-        media: media.into(),
-        protocol: protocol.into(),
-        formats,
-        ..Draft::default()
-    };
+    let mut draft =
+        Draft { media: media.into(), protocol: protocol.into(), formats, ..Draft::default() };
     if matches!(media, "audio" | "video") {
         for format in &draft.formats {
             let number = payload_type(format)?;
@@ -381,7 +377,8 @@ impl Draft {
         let mut digest = [0; 32];
         let mut bytes = hex.split(':');
         for slot in &mut digest {
-            let byte = bytes.next().filter(|b| b.len() == 2 && b.bytes().all(|c| c.is_ascii_hexdigit()));
+            let byte =
+                bytes.next().filter(|b| b.len() == 2 && b.bytes().all(|c| c.is_ascii_hexdigit()));
             *slot = byte
                 .and_then(|byte| u8::from_str_radix(byte, 16).ok())
                 .ok_or("a sha-256 fingerprint is 32 bytes in hex")?;
@@ -433,7 +430,8 @@ fn ufrag(text: &str) -> Outcome<String> {
 
 fn finish(session: Draft, drafts: Vec<Draft>, bundle: &[Mid]) -> Result<Offer, Error> {
     // RFC 8843 §7.1: the bundle's transport is that of its first line.
-    let tagged = drafts.iter().find(|draft| draft.mid.is_some() && draft.mid.as_ref() == bundle.first());
+    let tagged =
+        drafts.iter().find(|draft| draft.mid.is_some() && draft.mid.as_ref() == bundle.first());
     let Some(tagged) = tagged else {
         return Err(Error::Inconsistent("the bundle's first mid is no line of the offer"));
     };
@@ -450,10 +448,7 @@ fn finish(session: Draft, drafts: Vec<Draft>, bundle: &[Mid]) -> Result<Offer, E
         .fingerprint
         .or(shared.fingerprint)
         .ok_or(Error::Unsupported("it has no SHA-256 fingerprint of the client's certificate"))?;
-    let ufrag = own
-        .ufrag
-        .or(shared.ufrag)
-        .ok_or(Error::Unsupported("it has no ICE ufrag"))?;
+    let ufrag = own.ufrag.or(shared.ufrag).ok_or(Error::Unsupported("it has no ICE ufrag"))?;
     let mut media: Vec<MediaLine> = Vec::with_capacity(drafts.len());
     for draft in drafts {
         let line = draft.finish(&session, bundle)?;

@@ -54,7 +54,10 @@ export class Watchdog {
     const { pc } = this.#connection;
     const now = performance.now();
     // A sleeping computer or a throttled page makes silence of its own: begin anew.
-    if (now - this.#polledAt > 4 * POLL_MS) this.#forgive(now);
+    const lateMs = now - this.#polledAt - POLL_MS;
+    if (lateMs > 3 * POLL_MS) this.#forgive(now);
+    // A busy computer handles what came in late, too: that time is no silence of the server's.
+    else if (lateMs > 0) this.#receivedAt += lateMs;
     this.#polledAt = now;
     if (pc.connectionState === "disconnected") {
       this.#disconnectedAt ??= now;

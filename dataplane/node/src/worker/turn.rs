@@ -107,7 +107,10 @@ impl Worker {
 /// Pins the calling thread, if that is wanted and possible.
 fn pin(settings: &Settings) {
     let Some(core) = settings.core else { return };
-    if !core_affinity::set_for_current(core_affinity::CoreId { id: core }) {
+    // Only a core of this process's own set: the crate aborts on numbers that no machine has.
+    let found =
+        core_affinity::get_core_ids().unwrap_or_default().into_iter().find(|id| id.id == core);
+    if !found.is_some_and(core_affinity::set_for_current) {
         tracing::warn!(
             worker = settings.id.0,
             core,

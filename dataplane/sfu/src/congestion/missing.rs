@@ -71,9 +71,12 @@ impl MissingPackets {
             return Arrival::TooMuchLost;
         }
         let next_try = now + REORDERING;
-        self.missing.extend(
-            (highest + 1..index).map(|index| Missing { index, since: now, next_try, tries: 0 }),
-        );
+        self.missing.extend((highest + 1..index).map(|index| Missing {
+            index,
+            since: now,
+            next_try,
+            tries: 0,
+        }));
         Arrival::Newest
     }
 

@@ -105,7 +105,12 @@ mod tests {
         let mut reception = Reception::default();
         for index in 100..200 {
             if index % 4 != 0 {
-                reception.note(index, (index * 960) as u32, 48_000, Timestamp::from_millis(index * 20));
+                reception.note(
+                    index,
+                    (index * 960) as u32,
+                    48_000,
+                    Timestamp::from_millis(index * 20),
+                );
             }
         }
         let report = reception.report();

@@ -96,24 +96,23 @@ impl Engine {
         while taken(rtcp_ssrc) {
             rtcp_ssrc = self.random.next_u32().max(1);
         }
-        let mut peer =
-            Peer::new(usize::MAX, id, open.flags, &open.media, rtcp_ssrc, &mut self.random)
-                .ok_or(RefuseReason::Invalid)?;
+        let key = self.sessions.vacant_key();
+        let mut peer = Peer::new(key, id, open.flags, &open.media, rtcp_ssrc, &mut self.random)
+            .ok_or(RefuseReason::Invalid)?;
         let password = self.config.boot_keys.ice_password(id);
         let unix = self.config.unix_at_zero.as_millis();
         let unix_ms = u64::try_from(unix).unwrap_or(u64::MAX).saturating_add(now.as_millis());
         let native = keys.is_some();
-        let mut session = Session::new(open, native, room_key, password, now, unix_ms);
+        let place = (room_key, room.peers.vacant_key());
+        let mut session = Session::new(open, native, place, password, now, unix_ms);
         if let Some((inbound, outbound)) = keys {
             self.used_native.insert(id);
             session.inbound = Some(inbound);
             peer.outbound = Some(outbound);
         }
-        let key = self.sessions.insert(session);
-        peer.session = key;
-        let peer = room.peers.insert(peer);
-        room.speakers.reserve(peer + 1);
-        self.sessions[key].peer = peer;
+        room.speakers.reserve(session.peer + 1);
+        room.peers.insert(peer);
+        self.sessions.insert(session);
         self.by_id.insert(id, key);
         self.statistics.start(now);
         self.reschedule(key);

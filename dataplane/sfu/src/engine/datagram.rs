@@ -29,8 +29,7 @@ impl Engine {
                     return Err(DropReason::StunRateLimited);
                 }
                 let buffer = out.reserve().ok_or(DropReason::TransmitFull)?;
-                let len =
-                    request.respond(from.remote, buffer).map_err(|_| DropReason::Oversize)?;
+                let len = request.respond(from.remote, buffer).map_err(|_| DropReason::Oversize)?;
                 out.commit(len, from);
                 self.counters.sent(len);
                 Ok(())

@@ -82,11 +82,8 @@ mod tests {
         let speakers = || Event::Speakers { room: RoomId(1), speakers: Vec::new() };
         let accepted = (0..2 * LIMIT).filter(|_| queue.push(speakers())).count();
         assert_eq!(accepted, LIMIT - DTLS_LIMIT);
-        let closed = Event::Closed {
-            session: SessionId(1),
-            room: RoomId(1),
-            reason: CloseReason::Left,
-        };
+        let closed =
+            Event::Closed { session: SessionId(1), room: RoomId(1), reason: CloseReason::Left };
         assert!(queue.push(closed.clone()));
         let mut last = None;
         while let Some(event) = queue.pop() {

@@ -81,8 +81,7 @@ impl Engine {
         let ours = ntp_time(self.config.unix_at_zero, now);
         let session = &mut self.sessions[key];
         let Some(place) = session.stream_of(report.ssrc) else { return };
-        session.streams[place].sender_report =
-            Some((report.ntp_time, report.rtp_timestamp, now));
+        session.streams[place].sender_report = Some((report.ntp_time, report.rtp_timestamp, now));
         let offset = ours.wrapping_sub(report.ntp_time).cast_signed();
         // The least transit is nearest to the truth; slowly forgotten, since clocks drift.
         session.clock_offset = Some(match session.clock_offset {
@@ -104,7 +103,7 @@ impl Engine {
         let units = ours
             .wrapping_sub(block.last_sender_report)
             .wrapping_sub(block.delay_since_last_sender_report);
-        let sample = Duration::from_micros(u64::from(units) * 1_000_000 >> 16);
+        let sample = Duration::from_micros((u64::from(units) * 1_000_000) >> 16);
         if sample < MAX_ROUND_TRIP {
             session.round_trip =
                 Some(session.round_trip.map_or(sample, |known| (known * 7 + sample) / 8));

@@ -122,8 +122,7 @@ impl Engine {
                 };
                 let (room, peer) = (session.room, session.peer);
                 let room_state = &mut self.rooms[room];
-                let outcome =
-                    room_state.forward_voice(peer, &packet, now, &mut self.counters, out);
+                let outcome = room_state.forward_voice(peer, &packet, now, &mut self.counters, out);
                 let due = room_state.speakers_due(now);
                 if due != Timestamp::NEVER {
                     self.room_deadlines.set_earlier(room, due);
@@ -283,20 +282,22 @@ impl Engine {
             return Err(DropReason::NotWatched);
         };
         let run = producer.run_of(usize::from(role.layer));
-        let layer = producer
-            .layers
-            .get_mut(usize::from(role.layer))
-            .ok_or(DropReason::UnknownRid)?;
+        let layer =
+            producer.layers.get_mut(usize::from(role.layer)).ok_or(DropReason::UnknownRid)?;
         let arrival = layer.missing.note(index, now);
         match arrival {
             Arrival::Newest | Arrival::Recovered => {}
             Arrival::Duplicate => return Err(DropReason::Duplicate),
             Arrival::TooMuchLost => {
-                if layer.watched {
-                    layer.key_frame.want();
-                }
+                // Nothing that refers to the lost pictures can be shown.
+                self.restart_viewers(key, role.kind, Some(role.layer));
+                self.select_layers(key, role.kind);
             }
         }
+        let Some(producer) = self.sessions[key].producer_mut(role.kind) else {
+            return Err(DropReason::NotWatched);
+        };
+        let layer = &mut producer.layers[usize::from(role.layer)];
         let newest = arrival != Arrival::Recovered;
         let stream = layer.stream;
         let picture = if payload.is_empty() {

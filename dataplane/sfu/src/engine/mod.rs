@@ -258,3 +258,18 @@ fn emit(events: &mut EventQueue, counters: &mut Counters, event: Event) {
         counters.events_dropped += 1;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::room::peer::Peer;
+
+    #[test]
+    fn an_engine_can_move_to_its_worker_and_a_session_is_small() {
+        fn is_send<T: Send>() {}
+        is_send::<Engine>();
+        // With its lists and keys, and without DTLS, a voice peer is to stay well below 16 KiB.
+        let (session, peer) = (size_of::<Session>(), size_of::<Peer>());
+        assert!(session + peer < 6 * 1024, "{session} + {peer}");
+    }
+}

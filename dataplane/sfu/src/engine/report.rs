@@ -131,8 +131,8 @@ impl Engine {
     /// Sends the second's compound report, if there is anything to report.
     pub(super) fn send_reports<T: Transmit>(&mut self, key: usize, now: Timestamp, out: &mut T) {
         let ntp = ntp_time(self.config.unix_at_zero, now);
-        let mut senders = [None; 2 * hype_protocol::media::MAX_VIDEO_SLOTS
-            + hype_protocol::media::MAX_VOICE_SLOTS];
+        let mut senders = [None;
+            2 * hype_protocol::media::MAX_VIDEO_SLOTS + hype_protocol::media::MAX_VOICE_SLOTS];
         self.collect_sender_reports(key, now, ntp, &mut senders);
         let mut blocks = [ReportBlock::default(); MAX_BLOCKS];
         let count = collect_blocks(&mut self.sessions[key], now, &mut blocks);
@@ -190,9 +190,10 @@ impl Engine {
                 .and_then(|publisher| room.peers.get(publisher))
                 .and_then(|peer| self.sessions.get(peer.session));
             let view = consumer.view;
-            let video = publisher.zip(view).zip(consumer.current).and_then(|((from, view), layer)| {
-                timestamp_by_publisher(from, view.kind, layer, &consumer.rewriter, 90_000, ntp)
-            });
+            let video =
+                publisher.zip(view).zip(consumer.current).and_then(|((from, view), layer)| {
+                    timestamp_by_publisher(from, view.kind, layer, &consumer.rewriter, 90_000, ntp)
+                });
             let sound = publisher.zip(consumer.sound.as_ref()).and_then(|(from, sound)| {
                 let kind = hype_protocol::media::SourceKind::ScreenAudio;
                 timestamp_by_publisher(from, kind, 0, &sound.rewriter, 48_000, ntp)
@@ -228,7 +229,7 @@ fn timestamp_by_publisher(
     let reported = reported_ntp.wrapping_add_signed(publisher.clock_offset?);
     let mapped = rewriter.map_timestamp(reported_timestamp)?;
     let elapsed = i128::from(ntp.wrapping_sub(reported).cast_signed());
-    let ticks = elapsed * i128::from(clock_rate) >> 32;
+    let ticks = (elapsed * i128::from(clock_rate)) >> 32;
     // A timestamp wraps, and so does the way to it.
     Some(mapped.wrapping_add((ticks & i128::from(u32::MAX)) as u32))
 }

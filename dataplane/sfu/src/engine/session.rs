@@ -110,7 +110,7 @@ impl Session {
     pub(crate) fn new(
         open: OpenSession,
         native: bool,
-        room: usize,
+        (room, peer): (usize, usize),
         password: String,
         now: Timestamp,
         unix_ms: u64,
@@ -124,7 +124,7 @@ impl Session {
             user: open.user,
             room,
             room_id: open.room,
-            peer: usize::MAX,
+            peer,
             remote_ufrag: open.remote_ufrag.into(),
             password: password.into(),
             native,
@@ -156,7 +156,8 @@ impl Session {
 
     /// When it ends unless something is heard of it.
     pub(crate) fn expires_at(&self) -> Timestamp {
-        let connect = if self.connected { Timestamp::NEVER } else { self.opened_at + CONNECT_TIMEOUT };
+        let connect =
+            if self.connected { Timestamp::NEVER } else { self.opened_at + CONNECT_TIMEOUT };
         self.heard_at.map_or(connect, |heard| connect.min(heard + SILENCE))
     }
 
@@ -281,8 +282,7 @@ impl Session {
         if self.extensions.mid.is_some() {
             return Err(DropReason::UnknownMid);
         }
-        let mut fitting =
-            self.sends.iter().filter(|line| line.kind.is_audio() == codec.is_audio());
+        let mut fitting = self.sends.iter().filter(|line| line.kind.is_audio() == codec.is_audio());
         let first = fitting.next().ok_or(DropReason::UnknownMid)?;
         match fitting.next() {
             None => Ok(first),

@@ -1,6 +1,8 @@
 //! What is due for one session or room: the end of silent ones, feedback to publishers, key frame
 //! requests, reports, and looking after producers that stopped.
 
+use std::time::Duration;
+
 use hype_protocol::media::SourceKind;
 use hype_protocol::observation::CloseReason;
 
@@ -12,15 +14,12 @@ use crate::transmit::Transmit;
 use super::Engine;
 
 /// Between two looks at which layers flow.
-const FLOW_INTERVAL: std::time::Duration = std::time::Duration::from_millis(250);
+const FLOW_INTERVAL: Duration = Duration::from_millis(250);
+/// The least time between two turns of one session's timers.
+const RETRY: Duration = Duration::from_millis(1);
 
 impl Engine {
-    pub(super) fn session_timeout<T: Transmit>(
-        &mut self,
-        key: usize,
-        now: Timestamp,
-        out: &mut T,
-    ) {
+    pub(super) fn session_timeout<T: Transmit>(&mut self, key: usize, now: Timestamp, out: &mut T) {
         let Some(session) = self.sessions.get(key) else { return };
         if session.expires_at() <= now {
             self.close(key, CloseReason::Timeout, now);
@@ -35,7 +34,9 @@ impl Engine {
             session.reports_at = now + super::report::INTERVAL;
             self.send_reports(key, now, out);
         }
-        self.reschedule(key);
+        // Whatever could not be done now is tried again a little later, never in this turn.
+        let due = self.sessions[key].due_at().max(now + RETRY);
+        self.session_deadlines.set(key, due);
     }
 
     /// Ends producers that fell silent, and moves viewers to layers that flow.
@@ -54,8 +55,7 @@ impl Engine {
             // Also without a change: a viewer that has switched needs its old layer no more.
             self.select_layers(key, kind);
         }
-        self.sessions[key].flow_at =
-            if running { now + FLOW_INTERVAL } else { Timestamp::NEVER };
+        self.sessions[key].flow_at = if running { now + FLOW_INTERVAL } else { Timestamp::NEVER };
         if ended {
             self.emit_status(key);
         }

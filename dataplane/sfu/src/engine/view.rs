@@ -14,13 +14,7 @@ use crate::time::Timestamp;
 use super::Engine;
 
 impl Engine {
-    pub(super) fn set_view(
-        &mut self,
-        id: SessionId,
-        slot: u8,
-        view: Option<View>,
-        now: Timestamp,
-    ) {
+    pub(super) fn set_view(&mut self, id: SessionId, slot: u8, view: Option<View>, now: Timestamp) {
         let Some(&key) = self.by_id.get(&id) else { return };
         let (room, peer) = (self.sessions[key].room, self.sessions[key].peer);
         let Some(consumer) = self.rooms[room].peers[peer].video.get_mut(usize::from(slot)) else {
@@ -55,8 +49,8 @@ impl Engine {
     fn join_view(&mut self, room: usize, viewer: Viewer, kind: SourceKind, now: Timestamp) {
         let peers = &mut self.rooms[room].peers;
         let Some(view) = peers[viewer.peer].video[usize::from(viewer.slot)].view else { return };
-        let wanted = kind == view.kind
-            || kind == SourceKind::ScreenAudio && view.kind == SourceKind::Screen;
+        let wanted =
+            kind == view.kind || kind == SourceKind::ScreenAudio && view.kind == SourceKind::Screen;
         // Nobody sees or hears himself.
         let publisher = peers
             .iter()

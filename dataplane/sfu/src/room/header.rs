@@ -50,11 +50,7 @@ impl AudioHeader {
             csrc: Some(0),
         };
         let level = ids.audio_level.filter(|_| with_level);
-        let candidates = [
-            (ids.mid, mid),
-            (level, &[127][..]),
-            (ids.transport_cc, &[0, 0][..]),
-        ];
+        let candidates = [(ids.mid, mid), (level, &[127][..]), (ids.transport_cc, &[0, 0][..])];
         let mut elements = [Element { id: 0, data: &[] }; 3];
         let mut count = 0;
         for (id, data) in candidates {
@@ -66,9 +62,9 @@ impl AudioHeader {
         let elements = &elements[..count];
         let mut header = Self { bytes: [0; CAPACITY], len: 0, level_at: 0, transport_at: 0 };
         header.len = u8::try_from(rtp::write(&mut header.bytes, &fields, elements).ok()?).ok()?;
-        let two_byte = elements.iter().any(|element| {
-            element.id > 14 || element.data.is_empty() || element.data.len() > 16
-        });
+        let two_byte = elements
+            .iter()
+            .any(|element| element.id > 14 || element.data.is_empty() || element.data.len() > 16);
         let mut at = ELEMENTS;
         for element in elements {
             at += if two_byte { 2 } else { 1 };

@@ -3,6 +3,7 @@
 //! their peers. Nothing here reads a socket, a clock, or another room.
 
 pub(crate) mod consumer;
+mod forward;
 pub(crate) mod header;
 pub(crate) mod keyframe;
 pub(crate) mod layer_selector;
@@ -104,10 +105,8 @@ impl Room {
         counters: &mut Counters,
         out: &mut T,
     ) -> Result<(), DropReason> {
-        let slot = self
-            .speakers
-            .observe(from, packet.activity, now)
-            .ok_or(DropReason::NotSelected)?;
+        let slot =
+            self.speakers.observe(from, packet.activity, now).ok_or(DropReason::NotSelected)?;
         let place = self.voice[usize::from(slot)]
             .place(packet.run, packet.index, packet.timestamp, now)
             .ok_or(DropReason::BehindSwitch)?;

@@ -119,8 +119,7 @@ impl Peer {
             return;
         };
         let fields = AudioFields { index, ..*fields };
-        let Some(header) =
-            consumer.header.write(buffer, &fields, &mut self.transport_sequence)
+        let Some(header) = consumer.header.write(buffer, &fields, &mut self.transport_sequence)
         else {
             counters.drops.count(DropReason::Oversize);
             return;

@@ -7,6 +7,10 @@ use std::time::Duration;
 
 use crate::time::Timestamp;
 
+/// A greater gap is taken for a new start: a receiver that lost a few packets of a stream which
+/// leaps on and on would lose count of its wraps, and with it the stream (RFC 3711 §3.3.1).
+const LARGEST_GAP: u64 = 1024;
+
 /// Where a packet goes in the outgoing stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Place {
@@ -66,8 +70,12 @@ impl Rewriter {
         match self.run {
             Some(run) if run.source == source => {
                 let offset = index.checked_sub(run.first_in)?;
+                let placed = run.first_out + offset;
+                if placed > self.next + LARGEST_GAP {
+                    return Some(self.start(source, index, timestamp, now));
+                }
                 let place = Place {
-                    index: run.first_out + offset,
+                    index: placed,
                     timestamp: timestamp.wrapping_add(run.timestamp_offset),
                     first: false,
                 };
@@ -136,7 +144,11 @@ mod tests {
         Timestamp::from_millis(ms)
     }
 
-    fn check(rewriter: &mut Rewriter, input: (u64, u64, u32, u64), output: Option<(u64, u32, bool)>) {
+    fn check(
+        rewriter: &mut Rewriter,
+        input: (u64, u64, u32, u64),
+        output: Option<(u64, u32, bool)>,
+    ) {
         let (source, index, timestamp, ms) = input;
         let place = rewriter.place(source, index, timestamp, at(ms));
         let expected = output.map(|(index, timestamp, first)| Place { index, timestamp, first });
@@ -158,6 +170,15 @@ mod tests {
         // Back to the first source: a new run, never an old index.
         check(&mut rewriter, (1, 75, 4900, 181), Some((1006, 14600, true)));
         check(&mut rewriter, (1, 74, 3940, 182), None);
+    }
+
+    #[test]
+    fn a_leap_is_a_new_start() {
+        let mut rewriter = Rewriter::new(48_000, 960, 0, 0);
+        check(&mut rewriter, (1, 5, 0, 0), Some((0, 0, true)));
+        check(&mut rewriter, (1, 1006, 960, 20), Some((1001, 960, false)));
+        check(&mut rewriter, (1, 32_000, 99, 40), Some((1002, 1920, true)));
+        check(&mut rewriter, (1, 1007, 1920, 41), None);
     }
 
     #[test]

@@ -80,7 +80,12 @@ impl Speakers {
     }
 
     /// A microphone packet came; returns the slot by which it is heard, if any.
-    pub(crate) fn observe(&mut self, peer: usize, activity: Activity, now: Timestamp) -> Option<u8> {
+    pub(crate) fn observe(
+        &mut self,
+        peer: usize,
+        activity: Activity,
+        now: Timestamp,
+    ) -> Option<u8> {
         let speaker = self.peers.get_mut(peer)?;
         let voice = speaker.note(activity, now);
         let held = speaker.slot;
@@ -112,9 +117,10 @@ impl Speakers {
         // spoke has been silent for ever.
         let holders = || {
             let peers = &self.peers;
-            self.owners.iter().enumerate().filter_map(move |(slot, owner)| {
-                owner.map(|owner| (slot, peers[owner as usize]))
-            })
+            self.owners
+                .iter()
+                .enumerate()
+                .filter_map(move |(slot, owner)| owner.map(|owner| (slot, peers[owner as usize])))
         };
         let stale = holders()
             .filter(|(_, holder)| holder.last_voice.is_none_or(|last| now.since(last) >= KEEP))
@@ -168,9 +174,8 @@ impl Speakers {
     /// All who speak, loudest first.
     pub(crate) fn speaking(&mut self) -> &[u32] {
         let peers = &self.peers;
-        self.speaking.sort_by(|a, b| {
-            peers[*b as usize].loudness.total_cmp(&peers[*a as usize].loudness)
-        });
+        self.speaking
+            .sort_by(|a, b| peers[*b as usize].loudness.total_cmp(&peers[*a as usize].loudness));
         &self.speaking
     }
 }

@@ -287,19 +287,13 @@ mod tests {
     }
 
     #[test]
-    fn conflicts_and_unknown_attributes_get_their_errors() {
+    fn a_role_conflict_gets_its_error() {
         let mut out = [0; 104];
         let conflict = verified(&check(|writer| {
             writer.priority(9)?;
             writer.controlled(1)?;
             writer.use_candidate()
         }));
-        let unknown = verified(&check(|writer| {
-            writer.priority(9)?;
-            writer.unknown_attribute(0)?;
-            writer.error_code(400, "a request has none")
-        }));
-        assert!(unknown.expect("authentic").is_accepted());
         let conflict = conflict.expect("authentic");
         assert!(!conflict.nominates() && !conflict.is_accepted());
         let len = conflict.respond(source(), &mut out).expect("room");

@@ -6,7 +6,9 @@ use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use hype_protocol::id::{BootId, Generation, NodeId, RoomId, SessionId, SourceId, UserId, WorkerId};
+use hype_protocol::id::{
+    BootId, Generation, NodeId, RoomId, SessionId, SourceId, UserId, WorkerId,
+};
 use hype_protocol::media::{
     Codec, CodecMapping, HeaderExtensions, Mid, ReceiveLine, Rid, SendLine, SessionMedia,
     SourceKind, VideoSlot,
@@ -390,11 +392,7 @@ impl World {
             clients: Vec::new(),
             events: Vec::new(),
         };
-        world.command(Command::OpenRoom {
-            room: ROOM,
-            generation: Generation(5),
-            max_peers: 200,
-        });
+        world.command(Command::OpenRoom { room: ROOM, generation: Generation(5), max_peers: 200 });
         world
     }
 
@@ -404,7 +402,7 @@ impl World {
     }
 
     pub fn session_id(number: u8) -> SessionId {
-        SessionId(0xabcd_0000_0000 | u64::from(number) + 1)
+        SessionId(0xabcd_0000_0001 + u64::from(number))
     }
 
     pub fn open_command(number: u8, media: SessionMedia) -> OpenSession {
@@ -424,8 +422,13 @@ impl World {
 
     /// Opens a native session with this media, without any check yet; returns its index.
     pub fn open(&mut self, media: SessionMedia) -> usize {
+        self.open_with(media, Keying::Native { profile: SrtpProfile::AeadAes128Gcm })
+    }
+
+    /// The same by any keying; the client holds the keys of a native one in each case.
+    pub fn open_with(&mut self, media: SessionMedia, keying: Keying) -> usize {
         let number = u8::try_from(self.clients.len()).expect("few clients");
-        let open = Self::open_command(number, media.clone());
+        let open = OpenSession { keying, ..Self::open_command(number, media.clone()) };
         let id = open.session;
         let keying = self.keys.native_keying(id, SrtpProfile::AeadAes128Gcm);
         self.command(Command::Open(Box::new(open)));
@@ -487,9 +490,10 @@ impl World {
     /// Delivers what the engine sent, and collects its events.
     fn settle(&mut self) {
         for (to, datagram) in self.out.sent.drain(..) {
-            let client = self.clients.iter_mut().find(|client| {
-                Destination { local: client.local, remote: client.address } == to
-            });
+            let client = self
+                .clients
+                .iter_mut()
+                .find(|client| Destination { local: client.local, remote: client.address } == to);
             if let Some(client) = client {
                 client.receive(self.now, &datagram);
             }

@@ -233,7 +233,7 @@ impl Session {
         let rewrite = rewrite.as_ref();
         let (outcome, polled) = profile_order::with_transcript_of(rewrite, || {
             let outcome = step(dtls, rewrite);
-            (outcome, Polled::from(dtls))
+            (outcome, Polled::collect(dtls))
         });
         self.timeout = polled.timeout;
         if let Some(certificate) = polled.certificate {
@@ -261,14 +261,13 @@ impl Session {
             return actions.push(Action::ClosedByPeer);
         }
         if outcome.is_err() {
-            let failure = if self.verified { Failure::Profile } else { Failure::Protocol };
-            // After the handshake an error says nothing about the media: it goes on, only
-            // `close_notify` can no longer be told.
             if self.connected {
+                // It says nothing about the media, which goes on; only `close_notify` can no
+                // longer be told.
                 self.state = State::Over;
                 self.timeout = None;
             } else {
-                self.fail(if polled.connected { failure } else { Failure::Protocol }, actions);
+                self.fail(Failure::Protocol, actions);
             }
         }
     }
@@ -298,7 +297,7 @@ struct Polled {
 }
 
 impl Polled {
-    fn from(dtls: &mut Dtls) -> Self {
+    fn collect(dtls: &mut Dtls) -> Self {
         let mut polled = Self::default();
         let mut buffer = vec![0; 2048];
         loop {

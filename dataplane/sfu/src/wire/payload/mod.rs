@@ -46,14 +46,14 @@ impl PictureId {
     }
 
     /// Bytes that it takes.
-    pub fn len(&self) -> usize {
+    pub fn width(&self) -> usize {
         if self.long { 2 } else { 1 }
     }
 
     /// Writes another value of the same width in its place; higher bits are cut off.
     pub fn rewrite(&self, payload: &mut [u8], value: u16) {
         let at = usize::from(self.offset);
-        match payload.get_mut(at..at + self.len()) {
+        match payload.get_mut(at..at + self.width()) {
             Some([high, low]) => [*high, *low] = (value | 0x8000).to_be_bytes(),
             Some([byte]) => *byte = (value & 0x7f) as u8,
             _ => debug_assert!(false, "a picture id is rewritten where it was read"),

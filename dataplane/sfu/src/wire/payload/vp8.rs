@@ -49,7 +49,7 @@ impl Descriptor {
             at = 2;
             if flags & 0x80 != 0 {
                 let picture_id = PictureId::read(payload, at)?;
-                at += picture_id.len();
+                at += picture_id.width();
                 descriptor.picture_id = Some(picture_id);
             }
             if flags & 0x40 != 0 {

@@ -61,7 +61,7 @@ impl Descriptor {
         let mut at = 1;
         if flags & 0x80 != 0 {
             let picture_id = PictureId::read(payload, at)?;
-            at += picture_id.len();
+            at += picture_id.width();
             descriptor.picture_id = Some(picture_id);
         }
         if flags & 0x20 != 0 {

@@ -1,0 +1,262 @@
+//! Sending pictures and their sound to one peer: place the packet in the slot's stream, write the
+//! peer's own header, seal the shared payload into the transmit buffer. Retransmissions go by RTX
+//! (RFC 4588) under an SSRC and index of their own.
+
+use std::time::Duration;
+
+use hype_protocol::media::HeaderExtensions;
+
+use crate::drop_reason::DropReason;
+use crate::engine::counters::Counters;
+use crate::time::Timestamp;
+use crate::transmit::Transmit;
+use crate::wire::header_extension::Element;
+use crate::wire::rtp;
+
+use super::header::AudioFields;
+use super::peer::{Peer, payload_type};
+use super::picture::{Offsets, Picture};
+use super::retransmission::{PacketCache, Record};
+use super::viewer::{Extra, SoundPacket, VideoPacket};
+
+impl Peer {
+    /// Sends one packet of a picture to a slot that watches its producer. Ok(true): the slot has
+    /// just switched to this layer.
+    ///
+    /// # Errors
+    /// Why it was not sent.
+    pub(crate) fn send_video<T: Transmit>(
+        &mut self,
+        slot: u8,
+        packet: &VideoPacket<'_>,
+        payload: &mut [u8],
+        now: Timestamp,
+        counters: &mut Counters,
+        out: &mut T,
+    ) -> Result<bool, DropReason> {
+        let consumer = self.video.get_mut(usize::from(slot)).ok_or(DropReason::NotWatched)?;
+        let switches = consumer.target == Some(packet.layer)
+            && consumer.current != Some(packet.layer)
+            && packet.picture.key_frame_start
+            && packet.newest;
+        if !switches && consumer.current != Some(packet.layer) {
+            let waits = consumer.target == Some(packet.layer);
+            return Err(if waits { DropReason::AwaitingKeyFrame } else { DropReason::NotWatched });
+        }
+        let (Some(outbound), Some(destination)) = (&self.outbound, &self.destination) else {
+            return Err(DropReason::NoDestination);
+        };
+        let (payload_type, _) =
+            payload_type(&self.receives, packet.codec).ok_or(DropReason::UnknownPayloadType)?;
+        let place = consumer
+            .rewriter
+            .place(packet.run, packet.index, packet.timestamp, now)
+            .ok_or(DropReason::BehindSwitch)?;
+        consumer.current = Some(packet.layer);
+        let offsets = consumer.pictures.place(&packet.picture, place.first, packet.newest);
+        packet.picture.write(payload, &offsets);
+        let buffer = out.reserve().ok_or(DropReason::TransmitFull)?;
+        let fields = rtp::Outgoing {
+            payload_type,
+            marker: packet.marker,
+            sequence_number: (place.index & 0xffff) as u16,
+            timestamp: place.timestamp,
+            ssrc: consumer.ssrc,
+            csrc: Some(packet.csrc),
+        };
+        let header = write_header(
+            buffer,
+            &fields,
+            &self.extensions,
+            &consumer.mid,
+            &mut self.transport_sequence,
+            &packet.extra,
+            &offsets,
+        )
+        .ok_or(DropReason::Oversize)?;
+        let len = outbound
+            .protect_rtp(&mut consumer.stream, place.index, payload, buffer, header)
+            .map_err(|error| error.drop_reason())?;
+        out.commit(len, destination);
+        consumer.sent.note(payload.len());
+        self.bytes_out += len as u64;
+        counters.sent(len);
+        counters.forwarded += 1;
+        if let Some(records) = &mut consumer.records {
+            records.insert(Record::new(
+                place,
+                (packet.producer, packet.stream),
+                packet.layer,
+                packet.marker,
+                packet.codec,
+                packet.index,
+                offsets,
+                now,
+            ));
+        }
+        Ok(switches)
+    }
+
+    /// What a viewer's NACK asks for, if it was sent and may be sent again now.
+    pub(crate) fn take_record(
+        &mut self,
+        slot: usize,
+        sequence_number: u16,
+        now: Timestamp,
+        round_trip: Duration,
+    ) -> Option<Record> {
+        let records = self.video.get_mut(slot)?.records.as_mut()?;
+        records.take(sequence_number, now, round_trip)
+    }
+
+    /// Sends a packet again by RTX (RFC 4588 §4): its own SSRC and index, the old sequence number
+    /// before the payload.
+    ///
+    /// # Errors
+    /// Why it was not sent.
+    pub(crate) fn resend_video<T: Transmit>(
+        &mut self,
+        slot: usize,
+        record: &Record,
+        cache: &PacketCache,
+        csrc: u32,
+        counters: &mut Counters,
+        out: &mut T,
+    ) -> Result<(), DropReason> {
+        let consumer = self.video.get_mut(slot).ok_or(DropReason::NotWatched)?;
+        let (Some(outbound), Some(destination)) = (&self.outbound, &self.destination) else {
+            return Err(DropReason::NoDestination);
+        };
+        let ssrc = consumer.rtx_ssrc.ok_or(DropReason::RtxUnknown)?;
+        let (_, rtx) = payload_type(&self.receives, record.codec).ok_or(DropReason::RtxUnknown)?;
+        let (extra, payload) = cache.get(record.index).ok_or(DropReason::RtxUnknown)?;
+        let mut plaintext = [0; crate::transmit::MAX_DATAGRAM];
+        let plaintext = plaintext.get_mut(..payload.len() + 2).ok_or(DropReason::Oversize)?;
+        let original = (record.place.index & 0xffff) as u16;
+        plaintext[..2].copy_from_slice(&original.to_be_bytes());
+        plaintext[2..].copy_from_slice(payload);
+        // The positions are read anew: the cache keeps payloads as they came.
+        let extra = Extra::decode(extra);
+        let picture = if payload.is_empty() {
+            Picture::default()
+        } else {
+            Picture::read(record.codec, payload, extra.dependency_descriptor)
+                .map_err(|_| DropReason::PayloadMalformed)?
+        };
+        picture.write(&mut plaintext[2..], &record.offsets);
+        let index = consumer.rtx_next;
+        consumer.rtx_next += 1;
+        let buffer = out.reserve().ok_or(DropReason::TransmitFull)?;
+        let fields = rtp::Outgoing {
+            payload_type: rtx.ok_or(DropReason::RtxUnknown)?,
+            marker: record.marker,
+            sequence_number: (index & 0xffff) as u16,
+            timestamp: record.place.timestamp,
+            ssrc,
+            csrc: Some(csrc),
+        };
+        let header = write_header(
+            buffer,
+            &fields,
+            &self.extensions,
+            &consumer.mid,
+            &mut self.transport_sequence,
+            &extra,
+            &record.offsets,
+        )
+        .ok_or(DropReason::Oversize)?;
+        let len = outbound
+            .protect_rtp(&mut consumer.rtx_stream, index, plaintext, buffer, header)
+            .map_err(|error| error.drop_reason())?;
+        out.commit(len, destination);
+        self.bytes_out += len as u64;
+        counters.sent(len);
+        counters.retransmitted += 1;
+        Ok(())
+    }
+
+    /// Sends one packet of a screen's sound to the slot that shows the screen.
+    ///
+    /// # Errors
+    /// Why it was not sent.
+    pub(crate) fn send_sound<T: Transmit>(
+        &mut self,
+        slot: u8,
+        packet: &SoundPacket<'_>,
+        now: Timestamp,
+        counters: &mut Counters,
+        out: &mut T,
+    ) -> Result<(), DropReason> {
+        let consumer = self.video.get_mut(usize::from(slot)).ok_or(DropReason::NotWatched)?;
+        let sound = consumer.sound.as_mut().ok_or(DropReason::NotWatched)?;
+        let (Some(outbound), Some(destination)) = (&self.outbound, &self.destination) else {
+            return Err(DropReason::NoDestination);
+        };
+        let place = sound
+            .rewriter
+            .place(packet.run, packet.index, packet.timestamp, now)
+            .ok_or(DropReason::BehindSwitch)?;
+        let buffer = out.reserve().ok_or(DropReason::TransmitFull)?;
+        let fields = AudioFields {
+            marker: packet.marker || place.first,
+            index: place.index,
+            timestamp: place.timestamp,
+            csrc: packet.csrc,
+            level: 127,
+        };
+        let header = sound
+            .header
+            .write(buffer, &fields, &mut self.transport_sequence)
+            .ok_or(DropReason::Oversize)?;
+        let len = outbound
+            .protect_rtp(&mut sound.stream, place.index, packet.payload, buffer, header)
+            .map_err(|error| error.drop_reason())?;
+        out.commit(len, destination);
+        sound.sent.note(packet.payload.len());
+        self.bytes_out += len as u64;
+        counters.sent(len);
+        counters.forwarded += 1;
+        Ok(())
+    }
+}
+
+/// Writes a video packet's header with the receiver's own extension ids.
+fn write_header(
+    buffer: &mut [u8],
+    fields: &rtp::Outgoing,
+    ids: &HeaderExtensions,
+    mid: &[u8],
+    transport_sequence: &mut u16,
+    extra: &Extra<'_>,
+    offsets: &Offsets,
+) -> Option<usize> {
+    let number = transport_sequence.to_be_bytes();
+    let orientation = extra.orientation.map(|byte| [byte]);
+    let mut descriptor = [0; 255];
+    let descriptor = extra.dependency_descriptor.and_then(|bytes| {
+        let copy = descriptor.get_mut(..bytes.len())?;
+        copy.copy_from_slice(bytes);
+        offsets.write_frame_number(copy);
+        Some(&*copy)
+    });
+    let candidates = [
+        (ids.mid, Some(mid)),
+        (ids.transport_cc, Some(&number[..])),
+        (ids.video_orientation, orientation.as_ref().map(<[u8; 1]>::as_slice)),
+        (ids.playout_delay, extra.playout_delay.as_ref().map(<[u8; 3]>::as_slice)),
+        (ids.dependency_descriptor, descriptor),
+    ];
+    let mut elements = [Element { id: 0, data: &[] }; 5];
+    let mut count = 0;
+    for (id, data) in candidates {
+        if let (Some(id), Some(data)) = (id, data) {
+            elements[count] = Element { id, data };
+            count += 1;
+        }
+    }
+    let len = rtp::write(buffer, fields, &elements[..count]).ok()?;
+    if ids.transport_cc.is_some() {
+        *transport_sequence = transport_sequence.wrapping_add(1);
+    }
+    Some(len)
+}
