@@ -14,8 +14,11 @@ struct Folder(PathBuf);
 
 impl Folder {
     fn new() -> Self {
-        let path = std::env::temp_dir()
-            .join(format!("hype-store-{}-{:x}", std::process::id(), rand::random::<u64>()));
+        let path = std::env::temp_dir().join(format!(
+            "hype-store-{}-{:x}",
+            std::process::id(),
+            rand::random::<u64>()
+        ));
         std::fs::create_dir(&path).expect("a fresh folder");
         Self(path)
     }
@@ -85,7 +88,10 @@ async fn users() {
     }
     assert_eq!(store.account("ada").await.expect("read"), Some(account(1, "Ada")));
     assert_eq!(store.account("Ada").await.expect("read"), None);
-    assert_eq!(store.user(UserId(1)).await.expect("read").map(|user| user.name), Some("Ada".into()));
+    assert_eq!(
+        store.user(UserId(1)).await.expect("read").map(|user| user.name),
+        Some("Ada".into())
+    );
     for absent in [2, u64::MAX] {
         assert_eq!(store.user(UserId(absent)).await.expect("read"), None);
     }
@@ -151,8 +157,7 @@ async fn sign_ins_expire_end_and_are_limited() {
         store.refresh_sign_in(refresh).await.expect("answered")
     };
     let create = async |family: &str, user: u64, now_ms: u64| {
-        let sign_in =
-            SignIn { family: family.into(), user: UserId(user), secret_hash: "s".into() };
+        let sign_in = SignIn { family: family.into(), user: UserId(user), secret_hash: "s".into() };
         store.create_sign_in(&sign_in, 2, now_ms, 9000).await.expect("created");
     };
     create("a", 1, 1000).await;
@@ -243,9 +248,8 @@ async fn decisions_about_voice_are_kept() {
     with_users(&store, [1, 2]).await;
     store.create_guild(&guild(1, 1), 9, 1000).await.expect("created");
     let decided = |mute, deaf| Some(VoiceDecision { mute, deaf });
-    let read = async |user: u64| {
-        store.voice_decision(GuildId(1), UserId(user)).await.expect("read")
-    };
+    let read =
+        async |user: u64| store.voice_decision(GuildId(1), UserId(user)).await.expect("read");
     assert_eq!(read(1).await, decided(false, false));
     for (mute, deaf, expected) in [
         (Some(true), None, decided(true, false)),

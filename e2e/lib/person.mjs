@@ -26,7 +26,7 @@ function prepare() {
   localStorage.setItem("hype.settings", JSON.stringify({ noiseSuppression: false, echoCancellation: false, autoGainControl: false, share: "motion" }));
   // Headless browsers have no screen: a canvas of moving noise is what is shared instead.
   navigator.mediaDevices.getDisplayMedia = async () => {
-    const canvas = Object.assign(document.createElement("canvas"), { width: 1280, height: 720 });
+    const canvas = Object.assign(document.createElement("canvas"), { width: 640, height: 360 });
     const context = canvas.getContext("2d");
     const image = context.createImageData(160, 90);
     setInterval(() => {
@@ -34,9 +34,9 @@ function prepare() {
         const light = Math.random() * 255;
         image.data.set([light, 255 - light, Math.random() * 255, 255], i);
       }
-      for (let x = 0; x < 8; x += 1) for (let y = 0; y < 8; y += 1) context.putImageData(image, x * 160, y * 90);
-    }, 40);
-    const stream = canvas.captureStream(25);
+      for (let x = 0; x < 4; x += 1) for (let y = 0; y < 4; y += 1) context.putImageData(image, x * 160, y * 90);
+    }, 66);
+    const stream = canvas.captureStream(15);
     const audio = new AudioContext();
     const tone = new OscillatorNode(audio, { frequency: 2_000 });
     const sound = audio.createMediaStreamDestination();

@@ -63,7 +63,7 @@ export function installEar() {
 
   setInterval(() => {
     const samples = new Float32Array(256);
-    for (const element of window.hype.sound ?? window.hype.audioElements) {
+    for (const element of window.hype.voice.sound.voices) {
       const made = tap(element);
       if (!made || element.muted) continue;
       made.level.getFloatTimeDomainData(samples);
@@ -89,7 +89,7 @@ export function installEar() {
     },
     /** Strongest frequency of each share's sound. */
     hearShares: () => window.hype.voice.sound.shares.map((element) => tap(element)).filter(Boolean).map(dominant).filter(({ db }) => db > -60),
-    /** When anything was last heard, in Unix milliseconds. */
+    /** When any voice was last heard, in Unix milliseconds. */
     loudAt: () => loudAt,
   };
 }

@@ -143,7 +143,7 @@ impl Fuzzed {
             flags: VoiceFlags::default(),
             media: media(),
         })));
-        let keying = keys.native_keying(session, profile);
+        let keying = keys.native_keying(WorkerId(0), session, profile);
         let address = SocketAddr::from(([192, 0, 2, 1], 5_000 + number));
         self.clients.push(Client {
             session,

@@ -152,8 +152,14 @@ impl BootKeys {
         BASE64.encode(&mac.as_ref()[..18])
     }
 
-    /// The SRTP keys of a native client's session.
-    pub fn native_keying(&self, session: SessionId, profile: SrtpProfile) -> SrtpKeying {
+    /// The SRTP keys of a native client's session. They are the worker's own: each worker refuses
+    /// a session id that it has seen, so no two can ever seal with the same key.
+    pub fn native_keying(
+        &self,
+        worker: WorkerId,
+        session: SessionId,
+        profile: SrtpProfile,
+    ) -> SrtpKeying {
         struct Length(usize);
         impl hkdf::KeyType for Length {
             fn len(&self) -> usize {
@@ -162,7 +168,8 @@ impl BootKeys {
         }
         let mut material = vec![0; profile.keying_len()];
         let session = session.0.to_be_bytes();
-        let info: [&[u8]; 3] = [b"native srtp", &[profile as u8], &session];
+        let worker = worker.0.to_be_bytes();
+        let info: [&[u8]; 4] = [b"native srtp", &[profile as u8], &worker, &session];
         self.srtp
             .expand(&info, Length(material.len()))
             .and_then(|okm| okm.fill(&mut material))
@@ -206,10 +213,11 @@ mod tests {
     fn every_session_and_profile_has_its_own_keys() {
         let keys = keys("a", 1);
         let gcm = SrtpProfile::AeadAes128Gcm;
-        let one = keys.native_keying(SessionId(1), gcm);
+        let one = keys.native_keying(WorkerId(0), SessionId(1), gcm);
         assert_eq!(one.material.len(), gcm.keying_len());
-        assert_eq!(one, keys.native_keying(SessionId(1), gcm));
-        assert_ne!(one, keys.native_keying(SessionId(2), gcm));
+        assert_eq!(one, keys.native_keying(WorkerId(0), SessionId(1), gcm));
+        assert_ne!(one, keys.native_keying(WorkerId(0), SessionId(2), gcm));
+        assert_ne!(one, keys.native_keying(WorkerId(1), SessionId(1), gcm));
         assert_ne!(keys.ice_password(SessionId(1)), keys.ice_password(SessionId(2)));
     }
 }

@@ -7,6 +7,7 @@ mod etcd_process;
 use std::time::{Duration, Instant};
 
 use etcd_process::EtcdProcess;
+use hype_protocol::coordination::etcd::{Etcd, Settings};
 use hype_protocol::coordination::{
     Change, Error, Lease, LeaseId, MAX_OPERATIONS, Outcome, Store, Transaction, Watch, memory,
 };
@@ -339,9 +340,42 @@ async fn one_dead_endpoint_of_two_is_survived() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn etcd_over_tls_asks_for_our_certificate() {
+    let etcd = EtcdProcess::start_tls(6);
+    let store = etcd.store().await;
+    let revision = put(&store, "a", "1").await;
+    let mut watch = store.watch("a", revision).await.expect("etcd is there");
+    assert_eq!(seen(&next(&mut watch).await), [row("a", Some("1"), revision)]);
+    let endpoints = vec![etcd.endpoint()];
+    let anonymous = etcd.store_by(Settings { endpoints, tls: etcd.tls(false), user: None });
+    let refused = timeout(PATIENCE, anonymous.get("a")).await.expect("calls are bounded");
+    assert!(matches!(refused, Err(Error::Unavailable(_))), "{refused:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn etcd_with_users_asks_for_a_password() {
+    let etcd = EtcdProcess::start(7);
+    etcd.store().await;
+    let mut root = etcd_client::Client::connect([etcd.endpoint()], None).await.expect("it is up");
+    root.user_add("root", "secret", None).await.expect("etcd is there");
+    root.role_add("root").await.expect("etcd is there");
+    root.user_grant_role("root", "root").await.expect("etcd is there");
+    root.auth_enable().await.expect("etcd is there");
+    let store = |password: &str| {
+        let user = Some(("root".to_owned(), password.to_owned()));
+        etcd.store_by(Settings { endpoints: vec![etcd.endpoint()], tls: None, user })
+    };
+    let known = store("secret");
+    let revision = put(&known, "a", "1").await;
+    let mut watch = known.watch("a", revision).await.expect("etcd is there");
+    assert_eq!(next(&mut watch).await.len(), 1);
+    let refused = store("wrong").get("a").await;
+    assert!(matches!(&refused, Err(Error::Unavailable(text)) if text.contains("authentication")));
+}
+
 #[test]
 fn wrong_settings_are_refused() {
-    use hype_protocol::coordination::etcd::{Etcd, Settings};
     for endpoints in [vec![], vec!["127.0.0.1:2379".to_owned()]] {
         let settings = Settings { endpoints, ..Settings::default() };
         assert!(matches!(Etcd::new(settings), Err(Error::Invalid(_))));

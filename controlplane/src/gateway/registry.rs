@@ -2,6 +2,9 @@
 //! Rooms are learned from the voice events that pass by, so that a change of speakers costs no
 //! look at the media plane.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 

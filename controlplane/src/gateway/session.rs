@@ -2,6 +2,9 @@
 //! The buffer is the outgoing queue as well: a connection sends from it what it has not sent yet,
 //! so a slow reader costs no memory beyond what resuming needs.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -184,7 +187,7 @@ impl Session {
     /// cannot be continued from there.
     pub(super) fn resume(&self, seq: u64, hold: &Hold) -> bool {
         let mut state = self.state();
-        if state.over || state.held.is_some() || seq + 1 < state.first || seq > state.last() {
+        if state.over || state.held.is_some() || seq > state.last() || seq + 1 < state.first {
             return false;
         }
         if let Holder::Connected(loser) = &state.holder {

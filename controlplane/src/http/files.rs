@@ -57,7 +57,8 @@ fn is_known(headers: &HeaderMap, etag: &str) -> bool {
 
 /// Answers every path that is no route.
 pub(super) async fn serve(method: Method, uri: Uri, headers: HeaderMap) -> Response {
-    let path = uri.path().trim_start_matches('/');
+    let path = uri.path();
+    let path = path.strip_prefix('/').unwrap_or(path);
     if path.starts_with("api/") {
         return Error::NoRoute.into_response();
     }

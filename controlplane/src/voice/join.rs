@@ -91,7 +91,7 @@ pub async fn join_native(
         ufrag: seat.keys.ufrag(seat.worker, session),
         password: seat.keys.ice_password(session),
         profile,
-        keying: BASE64.encode(seat.keys.native_keying(session, profile).material),
+        keying: BASE64.encode(seat.keys.native_keying(seat.worker, session, profile).material),
         media,
         voice_states: states(app, &channel),
     })

@@ -426,7 +426,7 @@ impl Node {
         let (sender, seen) = mpsc::unbounded_channel();
         tokio::spawn(async move {
             while let Some(command) = end.receiver.recv().await {
-                for report in carry_out(&command, &mut sessions) {
+                if let Some(report) = carry_out(&command, &mut sessions) {
                     let _ = end.sender.send(report).await;
                 }
                 let _ = sender.send(command);

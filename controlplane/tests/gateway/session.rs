@@ -214,17 +214,18 @@ async fn who_does_not_read_is_cut() {
     });
     slow.request("voice.join_native", params).await.expect("joined");
     let room = node.opened().await.room;
-    // 40 MB that nobody reads: more than any socket buffer holds.
-    for round in 0..2000_u32 {
+    // 25 MB that nobody reads: more than any socket buffer holds.
+    for round in 0..1200_u32 {
         let speakers = (0..2000).map(|i| SourceId(4_000_000_000 + i + round)).collect();
         node.up.send(FromNode::Speakers { room, speakers }).await.expect("connected");
     }
     // Somebody else is not held up by it.
-    let (mut quick, _) = server.identified(&ada).await;
+    let (mut quick, _) = server.identified(&server.person("Bob").await).await;
     quick.send(json!({ "op": "heartbeat", "d": { "seq": 1 } })).await;
-    while quick.frame().await["op"] != "heartbeat_ack" {}
+    assert_eq!(quick.frame().await, json!({ "op": "heartbeat_ack" }));
+    // Behind what it did not read the close frame may not come through in time.
     assert_eq!(slow.closed_or_gone().await.unwrap_or(4010), 4010);
-    assert!(slow.seq < 2000, "it was cut before the end");
+    assert!(slow.seq < 1200, "it was cut before the end");
 }
 
 #[tokio::test]

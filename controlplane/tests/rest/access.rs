@@ -121,6 +121,10 @@ async fn one_person_cannot_use_up_the_server() {
     }
     assert_eq!(server.get("/api/v1/auth/me", &ada).await.0.as_u16(), 200);
     assert_error(&server.get("/api/v1/auth/me", &ada).await, 429, "rate_limited");
-    assert_eq!(server.get("/api/v1/auth/me", &bob).await.0.as_u16(), 200, "others are not affected");
+    assert_eq!(
+        server.get("/api/v1/auth/me", &bob).await.0.as_u16(),
+        200,
+        "others are not affected"
+    );
     server.stop().await;
 }

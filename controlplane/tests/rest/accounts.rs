@@ -24,7 +24,8 @@ async fn an_account_is_made_used_and_left() {
     let ada = Person::from(session);
     assert_eq!(server.get("/api/v1/auth/me", &ada).await.1, json!({ "id": ada.id, "name": "Ada" }));
 
-    let (status, session) = auth(&server, "login", json!({ "name": "ADA", "password": PASSWORD })).await;
+    let (status, session) =
+        auth(&server, "login", json!({ "name": "ADA", "password": PASSWORD })).await;
     assert_eq!(status, StatusCode::OK);
     let again = Person::from(session);
     assert_eq!(again.id, ada.id);
@@ -161,11 +162,14 @@ async fn guessing_is_slowed_down() {
         .await
         .expect("an answer");
     assert_eq!(response.status(), StatusCode::TOO_MANY_REQUESTS);
-    let seconds: u64 = response.headers()["retry-after"].to_str().expect("text").parse().expect("a number");
+    let seconds: u64 =
+        response.headers()["retry-after"].to_str().expect("text").parse().expect("a number");
     assert!((1..=10).contains(&seconds), "{seconds}");
     let error: Value = response.json().await.expect("JSON");
     assert_eq!(error["error"]["code"], "rate_limited");
-    assert!(error["error"]["retry_after_ms"].as_u64().is_some_and(|wait| wait > 0 && wait <= 10_000));
+    assert!(
+        error["error"]["retry_after_ms"].as_u64().is_some_and(|wait| wait > 0 && wait <= 10_000)
+    );
     server.stop().await;
 }
 

@@ -79,13 +79,14 @@ async fn an_invite_leads_into_the_guild() {
     let server = Server::start(config(&folder)).await;
     let (ada, bob) = (server.register("Ada").await, server.register("Bob").await);
     let (guild, _, _) = server.guild(&ada).await;
-    let (_, invite) = server.post(&format!("/api/v1/guilds/{guild}/invites"), &ada, json!({})).await;
+    let (_, invite) =
+        server.post(&format!("/api/v1/guilds/{guild}/invites"), &ada, json!({})).await;
     let code = invite["code"].as_str().expect("a code").to_owned();
     assert!(code.len() >= 10 && code.bytes().all(|b| b.is_ascii_alphanumeric()), "{code}");
-    let preview = async || {
-        server.call(Method::GET, &format!("/api/v1/invites/{code}"), None, None).await
-    };
-    let expected = |members: u32| json!({ "code": code, "guild_name": "Home", "member_count": members });
+    let preview =
+        async || server.call(Method::GET, &format!("/api/v1/invites/{code}"), None, None).await;
+    let expected =
+        |members: u32| json!({ "code": code, "guild_name": "Home", "member_count": members });
     assert_eq!(preview().await, (StatusCode::OK, expected(1)));
     let accept = format!("/api/v1/invites/{code}/accept");
     for _ in 0..2 {
@@ -107,7 +108,8 @@ async fn a_full_guild_takes_nobody_and_a_person_only_so_many_guilds() {
     let server = Server::start(config).await;
     let ada = server.register("Ada").await;
     let (guild, _, _) = server.guild(&ada).await;
-    let (_, invite) = server.post(&format!("/api/v1/guilds/{guild}/invites"), &ada, json!({})).await;
+    let (_, invite) =
+        server.post(&format!("/api/v1/guilds/{guild}/invites"), &ada, json!({})).await;
     let accept = format!("/api/v1/invites/{}/accept", invite["code"].as_str().expect("a code"));
     let (bob, eve) = (server.register("Bob").await, server.register("Eve").await);
     assert_eq!(server.post(&accept, &bob, json!({})).await.0, StatusCode::OK);
@@ -123,7 +125,9 @@ async fn wrong_ids_are_not_found() {
     let folder = Folder::new();
     let server = Server::start(config(&folder)).await;
     let ada = server.register("Ada").await;
-    for id in ["0", "-1", "x", "1.5", "18446744073709551615", "99999999999999999999999", "%00", "1%2f2"] {
+    for id in
+        ["0", "-1", "x", "1.5", "18446744073709551615", "99999999999999999999999", "%00", "1%2f2"]
+    {
         for path in [
             format!("/api/v1/guilds/{id}"),
             format!("/api/v1/channels/{id}/messages"),

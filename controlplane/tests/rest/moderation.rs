@@ -132,8 +132,14 @@ async fn the_owner_of_one_guild_has_no_say_in_another() {
     let (status, _) =
         server.call(Method::PATCH, &patch(&ada_guild), Some(&ada.token), Some(body.clone())).await;
     assert_eq!(status, StatusCode::NO_CONTENT);
-    let (status, _) =
-        server.call(Method::PATCH, &patch(&bob_guild), Some(&bob.token), Some(json!({ "server_deaf": true }))).await;
+    let (status, _) = server
+        .call(
+            Method::PATCH,
+            &patch(&bob_guild),
+            Some(&bob.token),
+            Some(json!({ "server_deaf": true })),
+        )
+        .await;
     assert_eq!(status, StatusCode::NO_CONTENT);
     let flags = VoiceFlags { self_mute: true, server_deaf: true, ..VoiceFlags::default() };
     assert_eq!(ordered(&mut server).await, ToNode::Flags { session: SESSION, flags });

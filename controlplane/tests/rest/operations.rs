@@ -1,6 +1,8 @@
 //! Starting, stopping, health, metrics, headers, TLS.
 
 use hype_control::config::Tls;
+use hype_protocol::id::NodeId;
+use hype_protocol::identity::{Authority, Enrollment, Issued, Subject};
 use reqwest::{Method, StatusCode};
 use serde_json::json;
 
@@ -11,7 +13,9 @@ async fn every_answer_carries_its_headers() {
     let folder = Folder::new();
     let server = Server::start(config(&folder)).await;
     let mut ids = std::collections::HashSet::new();
-    for (path, caching) in [("/", "no-cache"), ("/api/v1/auth/me", "no-store"), ("/none", "no-store")] {
+    for (path, caching) in
+        [("/", "no-cache"), ("/api/v1/auth/me", "no-store"), ("/none", "no-store")]
+    {
         let response = server.request(Method::GET, path).send().await.expect("an answer");
         let header = |name: &str| response.headers()[name].to_str().expect("text").to_owned();
         assert_eq!(header("x-content-type-options"), "nosniff", "{path}");
@@ -128,4 +132,39 @@ async fn hype_up_enrolls_no_node() {
     let answer = server.call(Method::POST, "/api/v1/nodes/enroll", None, Some(body)).await;
     assert_error(&answer, 403, "enrollment_refused");
     server.stop().await;
+}
+
+#[tokio::test]
+async fn a_node_enrolls_by_its_token_and_by_nothing_else() {
+    let folder = Folder::new();
+    let pki = folder.path().join("pki");
+    let server = Server::start_with_link(config(&folder), &pki).await;
+    let node: NodeId = "node-7".parse().expect("a valid name");
+    let hour = std::time::Duration::from_secs(3600);
+    let token = Authority::load(&pki).expect("made at the start").token(&node, hour);
+    let enroll = async |token: &str, csr: &str| {
+        let body = json!({ "token": token, "csr": csr });
+        server.call(Method::POST, "/api/v1/nodes/enroll", None, Some(body)).await
+    };
+    let enrollment = Enrollment::begin(&token).expect("a good token");
+    let foreign = Authority::open(&folder.path().join("other")).expect("made").token(&node, hour);
+    for (token, csr) in [
+        ("", enrollment.request()),
+        (&foreign, enrollment.request()),
+        (&token, ""),
+        (&token, "-----BEGIN CERTIFICATE REQUEST-----\nAAAA\n-----END CERTIFICATE REQUEST-----\n"),
+    ] {
+        assert_error(&enroll(token, csr).await, 403, "enrollment_refused");
+    }
+    let (status, answer) = enroll(&token, enrollment.request()).await;
+    assert_eq!(status, StatusCode::OK, "{answer}");
+    let text = |name: &str| answer[name].as_str().expect("PEM").to_owned();
+    let issued = Issued { certificate: text("certificate"), authority: text("authority") };
+    let identity = enrollment.finish(&issued, &folder.path().join("node")).expect("for this node");
+    assert_eq!(identity.subject(), &Subject::Node(node));
+    server.stop().await;
+    // The replica's own certificate and the authority are found again.
+    let before = std::fs::read(pki.join("control.pem")).expect("there");
+    Server::start_with_link(config(&folder), &pki).await.stop().await;
+    assert_eq!(before, std::fs::read(pki.join("control.pem")).expect("there"));
 }

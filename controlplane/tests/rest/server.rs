@@ -21,8 +21,11 @@ pub struct Folder(PathBuf);
 
 impl Folder {
     pub fn new() -> Self {
-        let path = std::env::temp_dir()
-            .join(format!("hype-rest-{}-{:x}", std::process::id(), rand::random::<u64>()));
+        let path = std::env::temp_dir().join(format!(
+            "hype-rest-{}-{:x}",
+            std::process::id(),
+            rand::random::<u64>()
+        ));
         std::fs::create_dir(&path).expect("a fresh folder");
         Self(path)
     }
@@ -41,7 +44,8 @@ impl Drop for Folder {
 /// An address in 127.0.0.0/8 that no other server of any test process uses.
 pub fn own_address() -> SocketAddr {
     static NEXT: AtomicU32 = AtomicU32::new(0);
-    let number = std::process::id().wrapping_mul(67).wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed));
+    let number =
+        std::process::id().wrapping_mul(67).wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed));
     let [_, a, b, c] = number.to_be_bytes();
     SocketAddr::from((Ipv4Addr::new(127, a.clamp(1, 254), b, c.clamp(1, 254)), 0))
 }
@@ -59,7 +63,7 @@ pub struct Server {
     pub address: SocketAddr,
     pub client: reqwest::Client,
     pub scheme: &'static str,
-    /// The other end of the only node's observation connection.
+    /// The other end of the only node's observation connection, of a server without links.
     pub node: NodeEnd,
     pub coordination: coordination::Store,
     stop: oneshot::Sender<()>,
@@ -81,12 +85,29 @@ impl Server {
     }
 
     pub async fn try_start(config: Config) -> Result<Self, hype_control::Error> {
-        install_crypto();
         let (node, control) = pipe::pair();
+        Self::start_with(config, node, Nodes::InProcess(control)).await
+    }
+
+    /// A server that nodes dial over QUIC; its authority is in the folder `pki`.
+    pub async fn start_with_link(config: Config, pki: &Path) -> Self {
+        let nodes =
+            Nodes::Quic { pki_dir: pki.to_owned(), link: own_address(), announce: Vec::new() };
+        let (node, _) = pipe::pair();
+        let started = Self::start_with(config, node, nodes).await;
+        started.unwrap_or_else(|error| panic!("did not start: {error}"))
+    }
+
+    async fn start_with(
+        config: Config,
+        node: NodeEnd,
+        nodes: Nodes,
+    ) -> Result<Self, hype_control::Error> {
+        install_crypto();
         let coordination = coordination::Store::Memory(coordination::memory::Memory::new());
         let environment = Environment {
             coordination: coordination.clone(),
-            nodes: Nodes::InProcess(control),
+            nodes,
             metrics: PrometheusBuilder::new().build_recorder().handle(),
         };
         let (bound, on_bound) = oneshot::channel();
@@ -103,7 +124,7 @@ impl Server {
             ended = &mut running => {
                 return Err(ended.expect("no panic").expect_err("it has not been told to stop"));
             }
-            address = on_bound => address.expect("bound"),
+            Ok(address) = on_bound => address,
         };
         let client = reqwest::Client::builder().no_proxy().build().expect("a client");
         Ok(Self { address, client, scheme: "http", node, coordination, stop, running })
@@ -143,7 +164,8 @@ impl Server {
         let value = if bytes.is_empty() {
             Value::Null
         } else {
-            serde_json::from_slice(&bytes).unwrap_or_else(|error| panic!("{path}: {error}: {bytes:?}"))
+            serde_json::from_slice(&bytes)
+                .unwrap_or_else(|error| panic!("{path}: {error}: {bytes:?}"))
         };
         (status, value)
     }
@@ -158,7 +180,8 @@ impl Server {
 
     pub async fn register(&self, name: &str) -> Person {
         let body = json!({ "name": name, "password": PASSWORD });
-        let (status, session) = self.call(Method::POST, "/api/v1/auth/register", None, Some(body)).await;
+        let (status, session) =
+            self.call(Method::POST, "/api/v1/auth/register", None, Some(body)).await;
         assert_eq!(status, StatusCode::CREATED, "{session}");
         Person::from(session)
     }
@@ -168,11 +191,7 @@ impl Server {
         let (status, guild) = self.post("/api/v1/guilds", owner, json!({ "name": "Home" })).await;
         assert_eq!(status, StatusCode::CREATED, "{guild}");
         let text = |value: &Value| value.as_str().expect("an id is a string").to_owned();
-        (
-            text(&guild["id"]),
-            text(&guild["channels"][0]["id"]),
-            text(&guild["channels"][1]["id"]),
-        )
+        (text(&guild["id"]), text(&guild["channels"][0]["id"]), text(&guild["channels"][1]["id"]))
     }
 
     /// Makes somebody a member by an invite.
@@ -212,6 +231,11 @@ impl From<Value> for Person {
 /// Checks that an answer is this error, in the shape that all errors have.
 #[track_caller]
 pub fn assert_error(answer: &(StatusCode, Value), status: u16, code: &str) {
-    assert_eq!((answer.0.as_u16(), answer.1["error"]["code"].as_str()), (status, Some(code)), "{}", answer.1);
+    assert_eq!(
+        (answer.0.as_u16(), answer.1["error"]["code"].as_str()),
+        (status, Some(code)),
+        "{}",
+        answer.1
+    );
     assert!(answer.1["error"]["message"].as_str().is_some_and(|text| text.len() > 5));
 }

@@ -161,7 +161,7 @@ impl Client {
             _ => None,
         };
         assert!(!until(events, opened).connected);
-        let keying = boot_keys().native_keying(session, PROFILE);
+        let keying = boot_keys().native_keying(WORKER, session, PROFILE);
         let mut client = Self {
             socket: socket(),
             session,

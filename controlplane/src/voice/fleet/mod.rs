@@ -69,6 +69,9 @@ struct Node {
     sessions: HashSet<SessionId>,
     /// Sessions from before its last `Hello` that it has not named since.
     unconfirmed: HashSet<SessionId>,
+    /// Sessions that counted as lost when it did not come back in time. Should it turn out to have
+    /// restarted, their people are asked to join again after all.
+    lost: Vec<(SessionId, RoomId, UserId)>,
     load: Option<NodeLoad>,
     /// Sessions opened since the last report of its load.
     joins: u32,
@@ -85,6 +88,7 @@ impl Node {
             unlinked_since: now,
             sessions: HashSet::new(),
             unconfirmed: HashSet::new(),
+            lost: Vec::new(),
             load: None,
             joins: 0,
         }

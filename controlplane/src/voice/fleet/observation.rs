@@ -2,7 +2,7 @@
 
 use std::collections::hash_map::Entry;
 
-use hype_protocol::id::{BootId, NodeId, SessionId};
+use hype_protocol::id::{BootId, NodeId, RoomId, SessionId, UserId};
 use hype_protocol::observation::{CloseReason, FromNode, SessionStatus, ToNode};
 use hype_protocol::secret::BootKeys;
 use tokio::sync::mpsc;
@@ -39,11 +39,16 @@ impl Fleet {
         node.link = Some(link);
         node.load = None;
         node.joins = 0;
+        let lost = std::mem::take(&mut node.lost);
         let before = node.boot.replace(boot);
         if before.is_some_and(|before| before != boot) {
             for session in std::mem::take(&mut node.sessions) {
                 self.end(session, Some(Ending::RESTARTED), out);
             }
+            out.extend(lost.into_iter().map(|(session, room, user)| {
+                let ending = Ending::RESTARTED;
+                Notice::Ended { user, room, session, ending }
+            }));
         } else {
             node.unconfirmed = node.sessions.clone();
         }
@@ -148,15 +153,18 @@ impl Fleet {
             }
             if !node.sessions.is_empty() {
                 tracing::warn!(node = %id, "node did not come back; its sessions count as lost");
-                lost.extend(node.sessions.drain());
+                lost.extend(node.sessions.drain().map(|session| (id.clone(), session)));
                 node.unconfirmed.clear();
             }
             node.registered || away < super::FORGET_NODE
         });
-        // Nobody is asked to join again: where only our connection is cut, media goes on, and
+        // Nobody is asked to join again yet: where only our connection is cut, media goes on, and
         // where the node is dead, the client notices by itself.
-        for session in lost {
-            self.end(session, None, out);
+        for (id, session) in lost {
+            let Some(status) = self.remove(session, out) else { continue };
+            if let Some(node) = self.nodes.get_mut(&id) {
+                node.lost.push((session, status.room, status.user));
+            }
         }
     }
 
@@ -217,12 +225,7 @@ impl Fleet {
     }
 
     /// Tells somebody who has just come what the others were told before.
-    fn welcome(
-        &self,
-        room: hype_protocol::id::RoomId,
-        user: hype_protocol::id::UserId,
-        out: &mut Vec<Notice>,
-    ) {
+    fn welcome(&self, room: RoomId, user: UserId, out: &mut Vec<Notice>) {
         let Some(occupancy) = self.rooms.get(&room) else { return };
         if let Some(codecs) = occupancy.codecs.clone() {
             out.push(Notice::Codecs { room, codecs, only: Some(user) });

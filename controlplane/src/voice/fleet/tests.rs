@@ -404,6 +404,24 @@ fn a_lost_node_keeps_its_sessions_for_the_grace() {
 }
 
 #[test]
+fn a_node_that_restarts_after_the_grace_still_asks_its_people_to_join_again() {
+    for (boot, expected) in [(BootId(1), &[][..]), (BootId(2), &[(1, true)][..])] {
+        let mut test = Test::new();
+        let (link, _commands) = test.connect(BootId(1));
+        test.report(link, status(1));
+        let (node, now) = (test.node.clone(), test.now);
+        test.fleet.handle_disconnect(link, &node, now);
+        test.later(GRACE);
+        test.told();
+        let (_link, _commands) = test.connect(boot);
+        assert_eq!(ended(&test.told()), expected, "{boot:?}");
+        test.later(GRACE);
+        let (_link, _commands) = test.connect(BootId(3));
+        assert_eq!(ended(&test.told()), [], "asked once");
+    }
+}
+
+#[test]
 fn a_node_cannot_touch_the_sessions_of_another() {
     let mut test = Test::new();
     let (link, _commands) = test.connect(BootId(1));

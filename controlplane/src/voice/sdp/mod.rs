@@ -5,17 +5,20 @@
 
 mod answer;
 mod codec;
+mod draft;
 mod extension;
 mod negotiate;
 mod offer;
+mod slot;
 #[cfg(test)]
 mod tests;
 
 use std::net::SocketAddr;
 
 pub use answer::write as answer;
-pub use negotiate::{Agreement, native_media, negotiate};
+pub use negotiate::{Agreement, negotiate};
 pub use offer::Offer;
+pub use slot::native_media;
 
 /// The longest offer that is read, in bytes. Chromium's with 20 lines has 42 KB.
 pub const MAX_OFFER: usize = 64 * 1024;

@@ -4,7 +4,7 @@
 
 use hype_protocol::gateway::OfferLines;
 use hype_protocol::media::{
-    Codec, CodecMapping, HeaderExtensions, MAX_VIDEO_SLOTS, MAX_VOICE_SLOTS, Mid, ReceiveLine, Rid,
+    CodecMapping, HeaderExtensions, MAX_VIDEO_SLOTS, MAX_VOICE_SLOTS, Mid, ReceiveLine, Rid,
     SendLine, SessionMedia, SourceKind, VideoSlot,
 };
 
@@ -12,6 +12,7 @@ use super::Error;
 use super::codec::{self, Accepted};
 use super::extension::Extension;
 use super::offer::{Direction, MediaKind, MediaLine, Offer, OfferedExtension, PayloadType};
+use super::slot::{Slot, receive_line};
 
 /// What a line of the answer is for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,32 +38,6 @@ pub struct Agreement {
     /// What the node must know.
     pub media: SessionMedia,
     pub(super) lines: Vec<AcceptedLine>,
-}
-
-/// What the client receives on a slot.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Slot {
-    Voice,
-    Video,
-    /// A picture's.
-    Sound,
-}
-
-/// The SSRC of the `index`-th slot of a sort, fixed for all sessions: SRTP keys are a session's
-/// own, so equal numbers in two sessions never meet.
-fn slot_ssrc(slot: Slot, index: usize) -> u32 {
-    let index = u32::try_from(index).expect("slots are counted in single digits");
-    match slot {
-        Slot::Voice => 1000 + index,
-        // The odd number after it is its retransmissions'.
-        Slot::Video => 2000 + 2 * index,
-        Slot::Sound => 3000 + index,
-    }
-}
-
-fn receive_line(mid: &Mid, slot: Slot, index: usize, rtx: bool) -> ReceiveLine {
-    let ssrc = slot_ssrc(slot, index);
-    ReceiveLine { mid: mid.clone(), ssrc, rtx_ssrc: rtx.then_some(ssrc + 1) }
 }
 
 /// Decides what of an offer is accepted.
@@ -296,37 +271,4 @@ fn accept(line: &MediaLine, mappings: &mut Vec<CodecMapping>) -> Result<Vec<Acce
         return Err(Error::Unsupported("an audio line does not offer Opus"));
     }
     Ok(accepted)
-}
-
-/// The fixed media of a native client: lines, payload types and extension ids as every native
-/// client knows them, so that it needs no SDP.
-pub fn native_media() -> SessionMedia {
-    let mid = |text: String| Mid::try_from(text).expect("a few digits or letters are a mid");
-    let opus = CodecMapping { codec: Codec::Opus, payload_type: 111, rtx_payload_type: None };
-    let vp8 = CodecMapping { codec: Codec::Vp8, payload_type: 96, rtx_payload_type: Some(97) };
-    let kinds =
-        [SourceKind::Microphone, SourceKind::Camera, SourceKind::Screen, SourceKind::ScreenAudio];
-    let sends = kinds.into_iter().enumerate().map(|(index, kind)| SendLine {
-        mid: mid(index.to_string()),
-        kind,
-        rids: Vec::new(),
-    });
-    let voice = |index: usize| receive_line(&mid(format!("v{index}")), Slot::Voice, index, false);
-    let video = |index: usize| VideoSlot {
-        video: receive_line(&mid(format!("p{index}")), Slot::Video, index, true),
-        sound: Some(receive_line(&mid(format!("s{index}")), Slot::Sound, index, false)),
-    };
-    SessionMedia {
-        extensions: HeaderExtensions {
-            audio_level: Some(1),
-            transport_cc: Some(3),
-            mid: Some(4),
-            ..HeaderExtensions::default()
-        },
-        send_codecs: vec![opus, vp8],
-        receive_codecs: vec![opus, vp8],
-        sends: sends.collect(),
-        voice_slots: (0..MAX_VOICE_SLOTS).map(voice).collect(),
-        video_slots: (0..MAX_VIDEO_SLOTS).map(video).collect(),
-    }
 }

@@ -12,7 +12,7 @@ use hype_protocol::identity::{self, Identity, Subject};
 use hype_protocol::record::ControlLive;
 use hype_protocol::{key, pipe, record};
 use tokio::sync::{mpsc, watch};
-use tokio::time::{sleep, timeout};
+use tokio::time::{sleep, timeout, timeout_at};
 
 use super::Input;
 use super::backoff::{Backoff, LONGEST};
@@ -43,17 +43,26 @@ enum Error {
     Frame(#[from] pipe::FrameError),
 }
 
-/// Keeps a connection to every replica until nobody listens to the agent's inbox any more.
+/// Keeps a connection to every replica until nobody listens to the agent's inbox any more; then
+/// gives the connections, whose pipes have ended, time for their last bytes.
 pub async fn dial_replicas(store: Store, identity: Identity, inbox: mpsc::Sender<Input>) {
     let (updates, mut changes) = mpsc::channel(16);
     let follow = follow::follow(store, key::CONTROLS.to_owned(), updates, |update| update);
-    let mut dialers = Dialers { identity, inbox, known: HashMap::new() };
+    let mut dialers = Dialers { identity, inbox: inbox.clone(), known: HashMap::new() };
     let run = async {
         while let Some(update) = changes.recv().await {
             dialers.update(update);
         }
     };
-    tokio::join!(follow, run);
+    tokio::select! {
+        () = follow => {}
+        () = run => {}
+        () = inbox.closed() => {}
+    }
+    let deadline = tokio::time::Instant::now() + LINGER;
+    for dialer in dialers.known.values_mut() {
+        let _ = timeout_at(deadline, &mut dialer.task).await;
+    }
 }
 
 struct Dialer {

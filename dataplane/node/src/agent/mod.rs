@@ -156,12 +156,15 @@ pub(crate) async fn run(
         };
         tasks.spawn(admin::serve(listener, pages));
     }
-    match links {
-        Links::InProcess(end) => agent.hub.attach(end),
-        Links::Quic(identity) => {
-            tasks.spawn(link::dial_replicas(store.clone(), identity, inbox.clone()));
+    let dialing = match links {
+        Links::InProcess(end) => {
+            agent.hub.attach(end);
+            None
         }
-    }
+        Links::Quic(identity) => {
+            Some(tokio::spawn(link::dial_replicas(store.clone(), identity, inbox.clone())))
+        }
+    };
     let registering = tokio::spawn(registration::register(store, parts.live, registered, stopped));
 
     let mut tick = interval(TICK);
@@ -202,6 +205,10 @@ pub(crate) async fn run(
     let Agent { hub, telemetry, .. } = agent;
     telemetry.stopped();
     hub.finish(FLUSHING).await;
+    drop(inputs);
+    if let Some(dialing) = dialing {
+        let _ = dialing.await;
+    }
     let _ = registering.await;
     // Joining threads takes as long as one turn of a worker.
     parts.workers.into_iter().for_each(Handle::stop);
@@ -284,7 +291,8 @@ impl Agent {
             Event::View { session, slot, state } => {
                 self.hub.broadcast(&FromNode::View { session, slot, state });
             }
-            // What the handshake's end needed is small, and `close_notify` needs the rest.
+            // The library keeps its last flight together with what `close_notify` needs: about
+            // 11 KB by DTLS 1.2 and 5 KB by 1.3, until the session ends.
             Event::MediaStarted { .. } => {}
             Event::Stats(stats) => self.stats.extend(stats),
         }

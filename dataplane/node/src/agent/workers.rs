@@ -23,7 +23,6 @@ impl Mailboxes {
     }
 
     /// Posts a command; returns it when the mailbox is full, or there is no such worker.
-    #[expect(clippy::result_large_err, reason = "the command is kept for the next try")]
     pub fn send(&self, worker: WorkerId, command: Command) -> Result<(), Command> {
         match self.0.get(usize::from(worker.0)) {
             Some(mailbox) => mailbox.post(command).map_err(|full| full.0),

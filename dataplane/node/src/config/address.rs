@@ -23,11 +23,12 @@ pub type Interface = (String, IpAddr);
 /// # Errors
 /// When the interfaces cannot be listed.
 pub fn plan(config: &Config) -> std::io::Result<Addresses> {
-    let interfaces: Vec<Interface> =
-        if_addrs::get_if_addrs()?.into_iter().map(|i| (i.name.clone(), i.ip())).collect();
     // Binding is the one question that the kernel answers for all kinds of local addresses, the
     // whole of 127.0.0.0/8 and anycast ones included.
     let is_local = |ip: IpAddr| std::net::UdpSocket::bind((ip, 0)).is_ok();
+    let interfaces = if_addrs::get_if_addrs()?.into_iter().map(|i| (i.name.clone(), i.ip()));
+    // An IPv6 address that is still tentative (RFC 4862 §5.4) cannot be bound.
+    let interfaces = interfaces.filter(|(_, ip)| is_local(*ip)).collect();
     Ok(decide(config, interfaces, is_local))
 }
 

@@ -82,7 +82,7 @@ impl Engine {
                 if self.used_native.len() >= MAX_NATIVE {
                     return Err(RefuseReason::Full);
                 }
-                let keying = self.config.boot_keys.native_keying(open.session, profile);
+                let keying = self.config.boot_keys.native_keying(self.config.worker, open.session, profile);
                 Some(both_directions(&keying).map_err(|_| RefuseReason::Invalid)?)
             }
         };

@@ -430,7 +430,7 @@ impl World {
         let number = u8::try_from(self.clients.len()).expect("few clients");
         let open = OpenSession { keying, ..Self::open_command(number, media.clone()) };
         let id = open.session;
-        let keying = self.keys.native_keying(id, SrtpProfile::AeadAes128Gcm);
+        let keying = self.keys.native_keying(WorkerId(0), id, SrtpProfile::AeadAes128Gcm);
         self.command(Command::Open(Box::new(open)));
         self.clients.push(Client {
             id,

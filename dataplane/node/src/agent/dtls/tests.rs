@@ -222,11 +222,13 @@ impl Pair {
 }
 
 fn installed(actions: &[Action]) -> Vec<&SrtpKeying> {
-    let keying = |action| match action {
-        &Action::Install(ref keying) => Some(keying),
-        _ => None,
-    };
-    actions.iter().filter_map(keying).collect()
+    let mut installed = Vec::new();
+    for action in actions {
+        if let Action::Install(keying) = action {
+            installed.push(keying);
+        }
+    }
+    installed
 }
 
 #[test]
