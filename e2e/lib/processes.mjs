@@ -112,12 +112,13 @@ export async function eventually(what, probe, { withinMs = 15_000, everyMs = 100
 
 const healthy = (url) => eventually(`${url}/healthz`, async () => (await fetch(`${url}/healthz`)).ok, { withinMs: 30_000 });
 
-/** `hype up` on an address of its own. */
-export async function startUp() {
+/** `hype up` on an address of its own; in a network namespace it announces all there are. */
+export async function startUp({ announceAll = false } = {}) {
   const address = ownAddress();
   const [http, udp] = [await freePort(address), await freeUdpPorts(address, 2)];
   const data = ownFolder("up");
-  const args = ["up", "--data-dir", data, "--http", `${address}:${http}`, "--udp-port", udp, "--workers", "2", "--announce", address];
+  const args = ["up", "--data-dir", data, "--http", `${address}:${http}`, "--udp-port", udp, "--workers", "2"];
+  if (!announceAll) args.push("--announce", address);
   const program = new Program("up", binary, args.map(String)).start();
   const url = `http://${address}:${http}`;
   await healthy(url);

@@ -56,11 +56,10 @@ impl Candidate {
 
     /// Its least used worker.
     fn worker(&self) -> Option<WorkerId> {
-        let least = (0u16..)
+        (0u16..)
             .zip(&self.workers)
             .min_by_key(|(_, load)| (load.sessions, load.rooms))
-            .map(|(worker, _)| WorkerId(worker));
-        least
+            .map(|(worker, _)| WorkerId(worker))
     }
 }
 

@@ -1,6 +1,6 @@
 //! Identify, resume, close codes, limits, and who hears of what.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use hype_protocol::id::SourceId;
 use hype_protocol::observation::FromNode;
@@ -226,6 +226,17 @@ async fn who_does_not_read_is_cut() {
     // Behind what it did not read the close frame may not come through in time.
     assert_eq!(slow.closed_or_gone().await.unwrap_or(4010), 4010);
     assert!(slow.seq < 1200, "it was cut before the end");
+}
+
+#[tokio::test]
+async fn who_does_not_identify_is_cut() {
+    let (server, _node) = Server::start().await;
+    let began = Instant::now();
+    let mut client = server.socket().await;
+    // A heartbeat is no identification.
+    client.send(json!({ "op": "heartbeat", "d": { "seq": 0 } })).await;
+    assert_eq!(client.closed().await, 4009);
+    assert!(began.elapsed() >= Duration::from_secs(9), "{:?}", began.elapsed());
 }
 
 #[tokio::test]

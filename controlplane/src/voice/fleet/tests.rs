@@ -391,7 +391,7 @@ fn a_lost_node_keeps_its_sessions_for_the_grace() {
     test.later(GRACE - Duration::from_millis(1));
     assert_eq!(test.told(), []);
     assert_eq!(test.fleet.sessions_in(ROOM).len(), 1);
-    assert!(!test.fleet.known_empty(ROOM, &[node.clone()], test.now));
+    assert!(!test.fleet.known_empty(ROOM, std::slice::from_ref(&node), test.now));
     test.later(Duration::from_millis(1));
     let told = test.told();
     assert_eq!(left(&told), [1]);

@@ -16,6 +16,9 @@ const CONNECT_MS = 8_000;
 const REJOIN_JITTER_MS = 300;
 const BACKOFF_MS = { first: 400, most: 5_000 };
 const STABLE_MS = 10_000;
+/** How long after muting the server is told: the silence that the browser sends meanwhile ends the
+ * sound at the listeners at once, where missing packets would be stretched for 300 ms. */
+const SILENCE_MS = 100;
 const QUIET_WINDOW_MS = 60_000;
 
 /** Errors that trying again does not mend. */
@@ -311,7 +314,9 @@ export class Call {
     const own = state.voices.get(state.call.session);
     if (own) own.flags = { ...own.flags, self_mute: this.#silent(), self_deaf: state.call.selfDeaf };
     changed("voice", "speakers");
-    this.#sendFlags();
+    clearTimeout(this.#timers.flags);
+    if (this.#silent()) this.#timers.flags = setTimeout(() => this.#sendFlags(), SILENCE_MS);
+    else this.#sendFlags();
     cue(sound);
   }
 

@@ -228,3 +228,79 @@ fn describe() {
     describe_gauge!("hype_worker_sessions", "Sessions of a worker");
     describe_gauge!("hype_control_connections", "Control replicas connected");
 }
+
+#[cfg(test)]
+mod tests {
+    use hype_protocol::id::{RoomId, UserId};
+    use hype_protocol::observation::VoiceFlags;
+    use metrics_exporter_prometheus::PrometheusBuilder;
+
+    use super::*;
+
+    fn status(session: u64, room: u64, connected: bool) -> SessionStatus {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970");
+        SessionStatus {
+            session: SessionId(session),
+            room: RoomId(room),
+            user: UserId(session),
+            connected,
+            flags: VoiceFlags::default(),
+            producers: Vec::new(),
+            decodes: Vec::new(),
+            opened_at_ms: u64::try_from((now - Duration::from_secs(120)).as_millis())
+                .expect("this century"),
+        }
+    }
+
+    #[test]
+    fn the_promised_names_are_published_with_their_values() {
+        let recorder = PrometheusBuilder::new().build_recorder();
+        let handle = recorder.handle();
+        metrics::with_local_recorder(&recorder, || {
+            let counters = [Arc::new(Counters::default()), Arc::new(Counters::default())];
+            let mut telemetry = Telemetry::new(counters.into_iter());
+            let sessions = [status(1, 7, true), status(2, 7, true), status(3, 8, false)];
+            telemetry.joined();
+            telemetry.refused(RefuseReason::Full);
+            telemetry.closed(CloseReason::Timeout, Some(&sessions[0]));
+            telemetry.closed(CloseReason::Left, Some(&sessions[2]));
+            let stats = SessionStats {
+                session: SessionId(1),
+                round_trip_ms: Some(40.0),
+                loss_up: 0.25,
+                loss_down: 0.125,
+                jitter_ms: 3.0,
+                bitrate_up: Bitrate(1_000_000),
+                bitrate_down: Bitrate(500_000),
+            };
+            assert_eq!(telemetry.sample(3, 1).sessions, 3);
+            let sessions = sessions.into_iter().map(|status| (status.session, status)).collect();
+            telemetry.quality(&[stats], &sessions, false);
+        });
+        let text = handle.render();
+        for line in [
+            "voice_latency_ms_sum 20",
+            "voice_jitter_ms_sum 3",
+            "voice_bitrate_mbps 1.5",
+            "active_voice_channels 1",
+            "active_voice_users 2",
+            "sfu_node_connections 3",
+            "sfu_node_health 1",
+            "voice_joins_per_minute 1",
+            "voice_errors_per_minute 2",
+            "voice_avg_session_duration_minutes_count 1",
+            "hype_sessions_closed_total{reason=\"timeout\"} 1",
+        ] {
+            assert!(text.lines().any(|found| found == line), "{line} is not in\n{text}");
+        }
+        for name in
+            ["voice_packet_loss_percent 25", "sfu_node_cpu_percent ", "sfu_node_memory_percent "]
+        {
+            assert!(text.lines().any(|found| found.starts_with(name)), "{name} is not in\n{text}");
+        }
+        for reason in hype_sfu::DropReason::ALL {
+            let line = format!("hype_datagrams_dropped_total{{reason=\"{}\"}} 0", reason.name());
+            assert!(text.contains(&line), "{line} is not in\n{text}");
+        }
+    }
+}
