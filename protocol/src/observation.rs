@@ -54,6 +54,33 @@ impl VoiceFlags {
     }
 }
 
+/// A change of some flags; the others stay. Only the node applies it, so that a person and a
+/// moderator who act at the same moment never undo each other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct FlagsChange {
+    /// See [`VoiceFlags::self_mute`].
+    pub self_mute: Option<bool>,
+    /// See [`VoiceFlags::self_deaf`].
+    pub self_deaf: Option<bool>,
+    /// See [`VoiceFlags::server_mute`].
+    pub server_mute: Option<bool>,
+    /// See [`VoiceFlags::server_deaf`].
+    pub server_deaf: Option<bool>,
+}
+
+impl FlagsChange {
+    /// The flags after this change.
+    #[must_use]
+    pub fn apply(self, flags: VoiceFlags) -> VoiceFlags {
+        VoiceFlags {
+            self_mute: self.self_mute.unwrap_or(flags.self_mute),
+            self_deaf: self.self_deaf.unwrap_or(flags.self_deaf),
+            server_mute: self.server_mute.unwrap_or(flags.server_mute),
+            server_deaf: self.server_deaf.unwrap_or(flags.server_deaf),
+        }
+    }
+}
+
 /// Opens a session on the node. The answer has gone to the client already, or goes at this moment.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OpenSession {
@@ -144,12 +171,12 @@ pub enum ToNode {
         /// Why.
         reason: CloseReason,
     },
-    /// Replace a session's flags.
+    /// Change some of a session's flags.
     Flags {
         /// Which.
         session: SessionId,
-        /// All four, as they shall be.
-        flags: VoiceFlags,
+        /// Those that change.
+        change: FlagsChange,
     },
     /// Choose what a video slot shows.
     View {

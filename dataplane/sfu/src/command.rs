@@ -1,7 +1,7 @@
 //! What the node's agent asks of an engine. Control rate: these may allocate.
 
 use hype_protocol::id::{Generation, RoomId, SessionId};
-use hype_protocol::observation::{CloseReason, OpenSession, View, VoiceFlags};
+use hype_protocol::observation::{CloseReason, FlagsChange, OpenSession, View};
 use hype_protocol::secret::SrtpKeying;
 
 /// One command. Unknown sessions and rooms are ignored: their end crossed the command's way.
@@ -46,12 +46,12 @@ pub enum Command {
         /// Why; returned in [`crate::Event::Closed`].
         reason: CloseReason,
     },
-    /// Replace a session's mute and deafen flags.
+    /// Change some of a session's mute and deafen flags.
     Flags {
         /// Which.
         session: SessionId,
-        /// All four.
-        flags: VoiceFlags,
+        /// Those that change.
+        change: FlagsChange,
     },
     /// Choose what a video slot shows.
     View {
