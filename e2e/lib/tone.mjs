@@ -93,3 +93,30 @@ export function installEar() {
     loudAt: () => loudAt,
   };
 }
+
+/**
+ * Runs in the page, for browsers whose AudioContext waits for a sound card that a server has not:
+ * records what the busy voice slots receive, and measures its frequency by zero crossings.
+ * Returns `[{ source, hz }]`.
+ */
+export async function recordVoices() {
+  const busy = window.hype.voice.connection.voices.filter((receiver) => receiver.getContributingSources().length > 0);
+  return Promise.all(busy.map(async (receiver) => {
+    const [{ source }] = receiver.getContributingSources();
+    const recorder = new MediaRecorder(new MediaStream([receiver.track]));
+    const parts = [];
+    recorder.ondataavailable = ({ data }) => parts.push(data);
+    const stopped = new Promise((resolve) => { recorder.onstop = resolve; });
+    recorder.start();
+    setTimeout(() => recorder.stop(), 1_500);
+    await stopped;
+    const bytes = await new Blob(parts).arrayBuffer();
+    const sound = await new OfflineAudioContext(1, 48_000, 48_000).decodeAudioData(bytes);
+    // The middle half second: a recording starts and ends with silence.
+    const middle = sound.getChannelData(0).subarray(sound.length / 2 - 12_000, sound.length / 2 + 12_000);
+    let crossings = 0;
+    for (let i = 1; i < middle.length; i += 1) if (middle[i - 1] < 0 && middle[i] >= 0) crossings += 1;
+    const loudest = middle.reduce((most, sample) => Math.max(most, Math.abs(sample)), 0);
+    return { source, hz: loudest > 0.01 ? (crossings * 48_000) / middle.length : 0 };
+  }));
+}
