@@ -4,7 +4,6 @@
 .PHONY: setup run test lint bench deny fuzz
 
 CARGO ?= cargo
-# Load tests and browsers share two cores with the compiler: one test binary at a time is enough.
 export RUST_BACKTRACE ?= 1
 
 setup:
@@ -16,7 +15,6 @@ run: setup
 test:
 	@./setup.sh test
 	$(CARGO) test --workspace --locked
-	$(CARGO) build --locked
 	cd e2e && npm test
 
 lint:
@@ -26,6 +24,7 @@ lint:
 	@./setup.sh deny
 	$(CARGO) deny --locked check bans licenses sources
 
+# Against a running `hype up` (or --url URL).
 bench: setup
 	$(CARGO) run --release --locked -- bench voice
 

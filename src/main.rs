@@ -40,6 +40,10 @@ fn main() -> anyhow::Result<()> {
     let arguments = Arguments::parse();
     telemetry::log(&arguments.log, arguments.log_format)?;
     aws_lc_rs::default_provider().install_default().expect("nothing installed one before");
+    // A socket for each person who is online: the usual soft limit of 1,024 is no limit of ours.
+    if let Err(error) = rlimit::increase_nofile_limit(u64::MAX) {
+        tracing::warn!(%error, "the limit of open files stays as it is");
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let outcome = runtime.block_on(async {
         match arguments.role {

@@ -58,8 +58,17 @@ fn planes_do_not_know_each_other() {
 #[test]
 fn the_engine_is_sans_io() {
     let forbidden = [
-        "tokio", "std::thread", "std::sync::Mutex", "std::sync::RwLock", "std::time::Instant",
-        "std::time::SystemTime", "UdpSocket", "TcpStream", "std::fs", "libc::", "unsafe {",
+        "tokio",
+        "std::thread",
+        "std::sync::Mutex",
+        "std::sync::RwLock",
+        "std::time::Instant",
+        "std::time::SystemTime",
+        "UdpSocket",
+        "TcpStream",
+        "std::fs",
+        "libc::",
+        "unsafe {",
     ];
     check("dataplane/sfu/src", &forbidden);
 }
@@ -72,7 +81,14 @@ fn only_the_worker_joins_sockets_and_engine() {
 
 #[test]
 fn unsafe_code_lives_in_the_io_back_ends() {
-    for folder in ["controlplane/src", "protocol/src", "bench/src", "src", "dataplane/node/src/agent", "dataplane/node/src/worker"] {
+    for folder in [
+        "controlplane/src",
+        "protocol/src",
+        "bench/src",
+        "src",
+        "dataplane/node/src/agent",
+        "dataplane/node/src/worker",
+    ] {
         check(folder, &["unsafe {", "unsafe fn", "unsafe impl"]);
     }
 }

@@ -31,7 +31,8 @@ impl Account {
     /// Registers a new account at `base`, such as `http://127.0.0.1:8080`.
     pub async fn register(base: &str, name: &str) -> anyhow::Result<Self> {
         let http = reqwest::Client::builder().tls_danger_accept_invalid_certs(true).build()?;
-        let body = serde_json::json!({ "name": name, "password": format!("bench {name} password") });
+        let body =
+            serde_json::json!({ "name": name, "password": format!("bench {name} password") });
         let request = http.post(format!("{base}/api/v1/auth/register")).json(&body);
         let signed_in: SignedIn = answer(request).await.context("register")?;
         let token = signed_in.access_token;
@@ -65,7 +66,11 @@ impl Account {
         self.post(&format!("/invites/{code}/accept"), &serde_json::json!({})).await
     }
 
-    async fn post<T: DeserializeOwned>(&self, path: &str, body: &impl Serialize) -> anyhow::Result<T> {
+    async fn post<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        body: &impl Serialize,
+    ) -> anyhow::Result<T> {
         let url = format!("{}/api/v1{path}", self.base);
         let request = self.http.post(url).bearer_auth(&self.token).json(body);
         answer(request).await.with_context(|| format!("POST {path}"))

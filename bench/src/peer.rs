@@ -57,7 +57,11 @@ impl Drop for Peer {
 impl Peer {
     /// Connects to the node: returns once an ICE check was answered.
     /// `epoch` is the zero of send times, the same for all peers of a run.
-    pub async fn connect(joined: JoinedNative, ufrag: &str, epoch: Instant) -> anyhow::Result<Self> {
+    pub async fn connect(
+        joined: JoinedNative,
+        ufrag: &str,
+        epoch: Instant,
+    ) -> anyhow::Result<Self> {
         let remote = *joined.addresses.first().context("the node announced no address")?;
         let any: SocketAddr = match remote {
             SocketAddr::V4(v4) if v4.ip().is_loopback() => "127.0.0.1:0".parse()?,

@@ -210,14 +210,16 @@ fn report(clients: &[Client], first: &[u32], last: &[u32], elapsed: Duration) ->
 }
 
 fn print(report: &Report) {
-    let nominal = report.speakers as f64
-        * (report.people as f64 - 1.0)
-        * (1.0 / PACKET_TIME.as_secs_f64());
+    let nominal =
+        report.speakers as f64 * (report.people as f64 - 1.0) * (1.0 / PACKET_TIME.as_secs_f64());
     println!("people, speakers      {}, {}", report.people, report.speakers);
     println!("measured              {:.1} s", report.seconds);
     println!("packets expected      {} ({nominal:.0}/s)", report.expected);
     println!("packets received      {} ({:.0}/s)", report.received, report.received_pps);
-    println!("lost, doubled, bad    {}, {}, {}", report.lost, report.duplicates, report.bad_packets);
+    println!(
+        "lost, doubled, bad    {}, {}, {}",
+        report.lost, report.duplicates, report.bad_packets
+    );
     println!("own voice heard       {} packets", report.own_voice);
     println!("longest gap           {:.1} ms", report.longest_gap_ms);
     let Latency { p50, p99, p999, max } = report.latency_us;

@@ -78,9 +78,6 @@ pub enum Error {
     /// The SDP offer lacks something without which nobody can connect; the text says what.
     #[error("the connection offer is not supported: {0}")]
     SdpUnsupported(String),
-    /// No codec in common.
-    #[error("your browser has no codec in common with this channel: {0}")]
-    CodecUnsupported(String),
     /// The enrollment token or certificate request is no good; the text says why.
     #[error("enrollment refused: {0}")]
     EnrollmentRefused(String),
@@ -117,7 +114,7 @@ impl Error {
             | Self::NotAVoiceChannel
             | Self::NotATextChannel
             | Self::SdpInvalid(_) => StatusCode::BAD_REQUEST,
-            Self::SdpUnsupported(_) | Self::CodecUnsupported(_) => StatusCode::UNPROCESSABLE_ENTITY,
+            Self::SdpUnsupported(_) => StatusCode::UNPROCESSABLE_ENTITY,
             Self::BodyTooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
             Self::RateLimited(_) => StatusCode::TOO_MANY_REQUESTS,
             Self::Overloaded(_)
@@ -151,7 +148,6 @@ impl Error {
             Self::CoordinationUnavailable(_) => "coordination_unavailable",
             Self::SdpInvalid(_) => "sdp_invalid",
             Self::SdpUnsupported(_) => "sdp_unsupported",
-            Self::CodecUnsupported(_) => "codec_unsupported",
             Self::EnrollmentRefused(_) => "enrollment_refused",
             Self::StoreUnavailable(_) => "store_unavailable",
             Self::Internal(_) => "internal",

@@ -11,6 +11,7 @@ pub mod gateway;
 pub mod http;
 mod start;
 pub mod store;
+pub mod untrusted;
 pub mod voice;
 
 use std::net::SocketAddr;
@@ -18,6 +19,7 @@ use std::path::PathBuf;
 
 use hype_protocol::{coordination, pipe};
 use metrics_exporter_prometheus::PrometheusHandle;
+use tokio::sync::mpsc;
 
 pub use app::App;
 pub use config::Config;
@@ -26,8 +28,8 @@ pub use start::{Error, run};
 /// How nodes are reached.
 #[derive(Debug)]
 pub enum Nodes {
-    /// One node in this process.
-    InProcess(pipe::ControlEnd),
+    /// One node in this process, which hands over a new end whenever its last one was cut.
+    InProcess(mpsc::Receiver<pipe::ControlEnd>),
     /// Nodes dial us over QUIC with mutual authentication.
     Quic {
         /// Holds this replica's certificate and its authority's. Where there are none, an

@@ -57,6 +57,19 @@ pub enum Error {
     /// This replica's identity in the fleet is missing or wrong.
     #[error("cannot use the fleet's certificates: {0}")]
     Identity(#[from] identity::Error),
+    /// The certificate here is another replica's. Nodes would dial us under our announced name and
+    /// refuse what they meet.
+    #[error("the certificate in {path} is for {found}, not for {expected}: start with the \
+             --control-id that it is for, or give this replica a --pki-dir of its own",
+             path = path.display())]
+    WrongIdentity {
+        /// The folder.
+        path: PathBuf,
+        /// Who we are by our settings.
+        expected: Subject,
+        /// Whom the certificate names.
+        found: Subject,
+    },
     /// The HTTP address cannot be used.
     #[error("cannot listen on {address}: {source}. Choose another one with --http")]
     Bind {
@@ -109,13 +122,19 @@ impl DataDir {
 /// This replica's identity, and the authority when its key is here.
 fn identities(config: &Config, pki_dir: &Path) -> Result<(Identity, Option<Authority>), Error> {
     let has_key = pki_dir.join("ca.key").exists();
+    let expected = Subject::Control(config.control.clone());
     if !Identity::exists(pki_dir, Role::Control) {
         let authority = Authority::open(pki_dir)?;
-        let identity = authority.issue(&Subject::Control(config.control.clone()), pki_dir)?;
+        let identity = authority.issue(&expected, pki_dir)?;
         return Ok((identity, Some(authority)));
     }
+    let identity = Identity::load(pki_dir, Role::Control)?;
+    if *identity.subject() != expected {
+        let found = identity.subject().clone();
+        return Err(Error::WrongIdentity { path: pki_dir.to_owned(), expected, found });
+    }
     let authority = if has_key { Some(Authority::load(pki_dir)?) } else { None };
-    Ok((Identity::load(pki_dir, Role::Control)?, authority))
+    Ok((identity, authority))
 }
 
 /// Runs a control replica until `shutdown` completes. `on_bound` gets the HTTP address once it is
@@ -183,8 +202,8 @@ async fn build(
     let Environment { coordination, nodes, metrics } = environment;
     let voice = Voice::start(config.control.clone(), coordination, store.clone(), bus.clone());
     let authority = match nodes {
-        Nodes::InProcess(end) => {
-            voice.attach(end);
+        Nodes::InProcess(ends) => {
+            voice.attach_all(ends);
             None
         }
         Nodes::Quic { pki_dir, link, announce } => {
@@ -218,5 +237,28 @@ async fn clean(app: Shared) {
             Ok(forgotten) => tracing::info!(forgotten, "expired sign-ins forgotten"),
             Err(cause) => tracing::warn!(%cause, "expired sign-ins could not be forgotten"),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_certificate_of_another_replica_is_refused() {
+        let name = format!("hype-start-{}-{:x}", std::process::id(), rand::random::<u64>());
+        let folder = std::env::temp_dir().join(name);
+        let config = |control: &str| Config {
+            control: control.parse().expect("a valid name"),
+            ..Config::default()
+        };
+        let (made, _) = identities(&config("east"), &folder).expect("a new authority");
+        let (found, _) = identities(&config("east"), &folder).expect("it is there");
+        assert_eq!(made.subject(), found.subject());
+        let refused = identities(&config("west"), &folder).map(|_| ());
+        std::fs::remove_dir_all(&folder).expect("it was made");
+        let Err(error @ Error::WrongIdentity { .. }) = refused else { panic!("{refused:?}") };
+        let text = error.to_string();
+        assert!(text.contains("for east.control.hype, not for west.control.hype"), "{text}");
     }
 }

@@ -12,7 +12,7 @@ use hype_protocol::media::{
     Codec, CodecMapping, HeaderExtensions, Mid, ReceiveLine, Rid, SendLine, SessionMedia,
     SourceKind, VideoSlot,
 };
-use hype_protocol::observation::{Keying, OpenSession, View, VoiceFlags};
+use hype_protocol::observation::{FlagsChange, Keying, OpenSession, View, VoiceFlags};
 use hype_protocol::secret::{BootKeys, BootSecret, SrtpProfile};
 use hype_sfu::transmit::{Collected, Destination};
 use hype_sfu::transport::srtp::{
@@ -265,13 +265,15 @@ impl Fuzzed {
             _ => {
                 let [client, flags, ..] = *bytes else { return };
                 let session = self.clients[usize::from(client % 3)].session;
-                let flags = VoiceFlags {
-                    self_mute: flags & 1 != 0,
-                    self_deaf: flags & 2 != 0,
-                    server_mute: flags & 4 != 0,
-                    server_deaf: flags & 8 != 0,
+                // The low bits are the flags, the high ones leave the flag as it is.
+                let flag = |bit: u8| (flags & (bit << 4) == 0).then_some(flags & bit != 0);
+                let change = FlagsChange {
+                    self_mute: flag(1),
+                    self_deaf: flag(2),
+                    server_mute: flag(4),
+                    server_deaf: flag(8),
                 };
-                self.command(Command::Flags { session, flags });
+                self.command(Command::Flags { session, change });
             }
         }
     }

@@ -189,9 +189,13 @@ mod tests {
 
     #[test]
     fn names_are_limited() {
-        for (text, valid) in
-            [("node-1", true), ("", false), ("Node", false), ("a/b", false), (&"x".repeat(33), false)]
-        {
+        for (text, valid) in [
+            ("node-1", true),
+            ("", false),
+            ("Node", false),
+            ("a/b", false),
+            (&"x".repeat(33), false),
+        ] {
             assert_eq!(text.parse::<NodeId>().is_ok(), valid, "{text}");
         }
     }

@@ -28,10 +28,7 @@ pub type ControlEnd = End<ToNode, FromNode>;
 pub fn pair() -> (NodeEnd, ControlEnd) {
     let (up, from_node) = mpsc::channel(CAPACITY);
     let (down, from_control) = mpsc::channel(CAPACITY);
-    (
-        End { sender: up, receiver: from_control },
-        End { sender: down, receiver: from_node },
-    )
+    (End { sender: up, receiver: from_control }, End { sender: down, receiver: from_node })
 }
 
 /// A frame could not be read.

@@ -32,8 +32,7 @@ pub struct Options {
 }
 
 pub async fn run(options: Options) -> anyhow::Result<()> {
-    let config =
-        hype_control::Config { control: options.control_id, ..options.control.config() };
+    let config = hype_control::Config { control: options.control_id, ..options.control.config() };
     let environment = Environment {
         coordination: options.etcd.store()?,
         nodes: Nodes::Quic {

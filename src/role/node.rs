@@ -44,8 +44,7 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
              token of `hype cert token --node NAME`",
         )?,
     };
-    let config =
-        hype_node::Config { admin: Some(options.admin), ..options.node.config() };
+    let config = hype_node::Config { admin: Some(options.admin), ..options.node.config() };
     let metrics = telemetry::metrics()?;
     let links = Links::Quic(identity);
     let node = Node::start(config)?.with_metrics(metrics);
@@ -74,7 +73,8 @@ async fn enroll(token: &str, control: &str, data_dir: &Path) -> anyhow::Result<I
     let response = http.post(&url).json(&body).send().await.context("cannot reach --control")?;
     let status = response.status();
     if !status.is_success() {
-        let Failure { error } = response.json().await.with_context(|| format!("{url}: {status}"))?;
+        let Failure { error } =
+            response.json().await.with_context(|| format!("{url}: {status}"))?;
         bail!("{url}: {} ({})", error.message, error.code);
     }
     let Certified { certificate, authority } =

@@ -7,8 +7,7 @@ use hype_control::config::Tls;
 use hype_control::{Environment, Nodes};
 use hype_node::{Links, Node};
 use hype_protocol::coordination::{Store, memory::Memory};
-use hype_protocol::pipe;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 
 use super::{ControlOptions, NodeOptions};
 use crate::telemetry;
@@ -24,19 +23,16 @@ pub struct Options {
 
 pub async fn run(options: Options) -> anyhow::Result<()> {
     let control_config = options.control.config();
-    let node_config =
-        hype_node::Config { announce_loopback: true, ..options.node.config() };
+    let node_config = hype_node::Config { announce_loopback: true, ..options.node.config() };
     let metrics = telemetry::metrics()?;
     // Ports first: what can be taken is told before anything is made.
     let node = Node::start(node_config)?;
     let media = hype_node::announced(&node);
     let store = Store::Memory(Memory::default());
-    let (node_end, control_end) = pipe::pair();
-    let environment = Environment {
-        coordination: store.clone(),
-        nodes: Nodes::InProcess(control_end),
-        metrics,
-    };
+    // The node hands over one end after the other, so that a link that broke is made anew.
+    let (connector, connections) = mpsc::channel(1);
+    let environment =
+        Environment { coordination: store.clone(), nodes: Nodes::InProcess(connections), metrics };
 
     let (stop, stopping) = watch::channel(false);
     let stopped = |mut stopping: watch::Receiver<bool>| async move {
@@ -50,7 +46,7 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
         |address| announce(&tls, address, &media),
         stopped(stopping.clone()),
     );
-    let node = node.run(store, Links::InProcess(node_end), stopped(stopping));
+    let node = node.run(store, Links::InProcess(connector), stopped(stopping));
     tokio::pin!(control, node);
     // Whatever ends first takes the other one along.
     tokio::select! {

@@ -3,7 +3,7 @@
 //! so leaving and joining again undoes nothing.
 
 use hype_protocol::id::{GuildId, UserId};
-use hype_protocol::observation::{CloseReason, VoiceFlags};
+use hype_protocol::observation::{CloseReason, FlagsChange, VoiceFlags};
 
 use crate::app::App;
 use crate::domain::member;
@@ -33,8 +33,7 @@ pub async fn change_voice(
     change: Change,
 ) -> Result<(), Error> {
     member::require_owner(app, guild, caller).await?;
-    let decision = app
-        .store
+    app.store
         .decide_voice(guild, target, change.server_mute, change.server_deaf)
         .await?
         .ok_or(Error::NotFound)?;
@@ -46,10 +45,10 @@ pub async fn change_voice(
         let outcome = if change.disconnect {
             app.voice.close(session.session, CloseReason::Removed)
         } else {
-            let flags = VoiceFlags {
-                server_mute: decision.mute,
-                server_deaf: decision.deaf,
-                ..session.flags
+            let flags = FlagsChange {
+                server_mute: change.server_mute,
+                server_deaf: change.server_deaf,
+                ..FlagsChange::default()
             };
             app.voice.flags(session.session, flags)
         };

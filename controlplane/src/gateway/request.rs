@@ -4,7 +4,7 @@
 use hype_protocol::gateway::{ClientView, Request, ToClient};
 use hype_protocol::id::{SessionId, UserId};
 use hype_protocol::media::{MAX_VIDEO_SLOTS, SourceKind};
-use hype_protocol::observation::{CloseReason, SessionStatus, View, VoiceFlags};
+use hype_protocol::observation::{CloseReason, FlagsChange, SessionStatus, View, VoiceFlags};
 use serde::Serialize;
 use serde_json::{Value, json};
 use tokio::sync::oneshot;
@@ -59,9 +59,14 @@ async fn carry_out(
             Ok(json!({}))
         }
         Request::VoiceFlags { session_id, self_mute, self_deaf } => {
-            let flags = own(app, user, session_id)?.flags;
-            // What a moderator decided stays as it is.
-            app.voice.flags(session_id, VoiceFlags { self_mute, self_deaf, ..flags })?;
+            own(app, user, session_id)?;
+            // What a moderator decided is not the person's to change.
+            let change = FlagsChange {
+                self_mute: Some(self_mute),
+                self_deaf: Some(self_deaf),
+                ..FlagsChange::default()
+            };
+            app.voice.flags(session_id, change)?;
             Ok(json!({}))
         }
         Request::VoiceView { session_id, slot, view } => {

@@ -5,16 +5,19 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use hype_protocol::gateway::{Channel, Joined, JoinedNative, VoiceJoin, VoiceState};
-use hype_protocol::id::{ChannelId, RoomId, SessionId, UserId};
+use hype_protocol::id::{ChannelId, GuildId, RoomId, SessionId, UserId};
 use hype_protocol::media::SessionMedia;
-use hype_protocol::observation::{CloseReason, Keying, OpenSession, VoiceFlags};
+use hype_protocol::observation::{CloseReason, FlagsChange, Keying, OpenSession, VoiceFlags};
 use hype_protocol::secret::SrtpProfile;
 
 use super::Seat;
 use super::sdp::{self, Endpoint, Offer};
 use crate::app::App;
-use crate::domain::{guild, member};
+use crate::domain::{guild, member, moderation};
 use crate::error::Error;
+
+/// Decisions of moderators that may come while a session opens; the last one found is obeyed.
+const MAX_DECISIONS: usize = 4;
 
 impl From<sdp::Error> for Error {
     fn from(error: sdp::Error) -> Self {
@@ -58,7 +61,7 @@ pub async fn join(app: &App, user: UserId, request: VoiceJoin) -> Result<Joined,
         flags,
         media: agreement.media,
     };
-    enter(app, user, &channel, &seat, session, client)?;
+    enter(app, user, &channel, &seat, session, client).await?;
     Ok(Joined { session_id: session, sdp, voice_states: states(app, &channel) })
 }
 
@@ -84,7 +87,7 @@ pub async fn join_native(
     let session = new_session(app, room);
     let media = sdp::native_media();
     let client = Client { ufrag, keying: Keying::Native { profile }, flags, media: media.clone() };
-    enter(app, user, &channel, &seat, session, client)?;
+    enter(app, user, &channel, &seat, session, client).await?;
     Ok(JoinedNative {
         session_id: session,
         addresses: seat.addresses.clone(),
@@ -121,8 +124,9 @@ fn new_session(app: &App, room: RoomId) -> SessionId {
     }
 }
 
-/// Opens the session if there is room for one more, then ends the person's other ones.
-fn enter(
+/// Opens the session if there is room for one more, as moderators decided about the person in this
+/// guild, then ends the person's other ones.
+async fn enter(
     app: &App,
     user: UserId,
     channel: &Channel,
@@ -130,31 +134,54 @@ fn enter(
     session: SessionId,
     client: Client,
 ) -> Result<(), Error> {
-    let room = RoomId::from(channel.id);
-    let before = app.voice.sessions_of(user);
-    // What a moderator decided outlasts a reload within the channel.
-    let decided = before.iter().find(|own| own.room == room).map(|own| own.flags);
-    let decided = decided.unwrap_or_default();
+    let flags = moderation::apply_decision(app, channel.guild_id, user, client.flags).await?;
     let open = OpenSession {
         boot: seat.boot,
-        room,
+        room: RoomId::from(channel.id),
         generation: seat.generation,
         worker: seat.worker,
         session,
         user,
         remote_ufrag: client.ufrag,
         keying: client.keying,
-        flags: VoiceFlags {
-            server_mute: decided.server_mute,
-            server_deaf: decided.server_deaf,
-            ..client.flags
-        },
+        flags,
         media: client.media,
     };
-    app.voice.open_within(seat, open, channel.user_limit)?;
-    for other in before {
+    let others = app.voice.open_within(seat, open, channel.user_limit)?;
+    if let Err(error) = follow_decision(app, channel.guild_id, user, session, flags).await {
+        // Nobody may be heard whose right to it is not known. The others stay as they were.
+        let _ = app.voice.close(session, CloseReason::Left);
+        return Err(error);
+    }
+    for other in others {
         // One whose node is not connected now ends there by its silence.
-        let _ = app.voice.close(other.session, CloseReason::Replaced);
+        let _ = app.voice.close(other, CloseReason::Replaced);
+    }
+    Ok(())
+}
+
+/// Brings a session that has just been opened with `flags` up to what is decided by now: whoever
+/// decided between our look and the opening found no session to tell.
+async fn follow_decision(
+    app: &App,
+    guild: GuildId,
+    user: UserId,
+    session: SessionId,
+    mut flags: VoiceFlags,
+) -> Result<(), Error> {
+    // Again after each change, as another decision may have overtaken ours on its way to the node.
+    for _ in 0..MAX_DECISIONS {
+        let decided = moderation::apply_decision(app, guild, user, flags).await?;
+        if decided == flags {
+            return Ok(());
+        }
+        let change = FlagsChange {
+            server_mute: Some(decided.server_mute),
+            server_deaf: Some(decided.server_deaf),
+            ..FlagsChange::default()
+        };
+        app.voice.flags(session, change)?;
+        flags = decided;
     }
     Ok(())
 }

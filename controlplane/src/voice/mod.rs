@@ -18,9 +18,10 @@ use std::time::Duration;
 
 use hype_protocol::id::{ControlId, NodeId, RoomId, SessionId, UserId};
 use hype_protocol::observation::{
-    CloseReason, OpenSession, SessionStatus, ToNode, View, VoiceFlags,
+    CloseReason, FlagsChange, OpenSession, SessionStatus, ToNode, View,
 };
 use hype_protocol::{coordination, identity, pipe};
+use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
@@ -68,10 +69,8 @@ impl Voice {
         bus: Bus,
     ) -> Self {
         let (observer, inputs) = fleet::observer::channel();
-        let state = State {
-            fleet: fleet::Fleet::new(Instant::now()),
-            places: rooms::Places::default(),
-        };
+        let state =
+            State { fleet: fleet::Fleet::new(Instant::now()), places: rooms::Places::default() };
         let voice = Self(Arc::new(Shared {
             control,
             coordination,
@@ -90,6 +89,16 @@ impl Voice {
     /// Takes an observation connection whose peer is trusted: the node of this process.
     pub fn attach(&self, end: pipe::ControlEnd) {
         self.0.observer.attach(end, None);
+    }
+
+    /// Takes the connections of the node of this process, one after the other.
+    pub fn attach_all(&self, mut ends: mpsc::Receiver<pipe::ControlEnd>) {
+        let voice = self.clone();
+        self.spawn(async move {
+            while let Some(end) = ends.recv().await {
+                voice.attach(end);
+            }
+        });
     }
 
     /// Takes an observation connection of the node that its certificate names.
@@ -135,25 +144,32 @@ impl Voice {
     }
 
     /// Opens a session on the seat's node. From now on it counts as present; the node's report
-    /// follows, or within 5 s the person is asked to join again.
+    /// follows, or within 5 s the person is asked to join again. Returns the person's other
+    /// sessions, which this one shall replace.
     ///
     /// # Errors
     /// [`Error::NoNode`] when the node is not connected in the seat's boot any more, or its queue
     /// is full: place the room again.
-    pub fn open(&self, seat: &Seat, open: OpenSession) -> Result<(), Error> {
+    pub fn open(&self, seat: &Seat, open: OpenSession) -> Result<Vec<SessionId>, Error> {
         self.open_within(seat, open, MAX_PEERS)
     }
 
     /// Like [`Self::open`], in a channel that admits at most `limit` people (0: [`MAX_PEERS`]).
     /// Checked and counted in one step, so that two who join at once never exceed it. Who is
-    /// there already with another session does not count against himself.
+    /// there already with another session does not count against himself. Of two sessions that one
+    /// person opens at once, the later one names the earlier one here.
     ///
     /// # Errors
     /// As [`Self::open`], and [`Error::ChannelFull`].
-    pub fn open_within(&self, seat: &Seat, open: OpenSession, limit: u32) -> Result<(), Error> {
+    pub fn open_within(
+        &self,
+        seat: &Seat,
+        open: OpenSession,
+        limit: u32,
+    ) -> Result<Vec<SessionId>, Error> {
         let outcome = self.state().fleet.open(seat, open, limit, Instant::now());
         match &outcome {
-            Ok(()) => metrics::counter!("hype_control_joins_total").increment(1),
+            Ok(_) => metrics::counter!("hype_control_joins_total").increment(1),
             Err(error) => count_join_error(error),
         }
         outcome
@@ -167,12 +183,13 @@ impl Voice {
         self.state().fleet.command(session, ToNode::Close { session, reason })
     }
 
-    /// Replaces all four flags of a session; the node's report follows.
+    /// Changes some flags of a session; the node applies it to those that hold there, so that a
+    /// person and a moderator never undo each other. Its report follows.
     ///
     /// # Errors
     /// As [`Self::close`].
-    pub fn flags(&self, session: SessionId, flags: VoiceFlags) -> Result<(), Error> {
-        self.state().fleet.command(session, ToNode::Flags { session, flags })
+    pub fn flags(&self, session: SessionId, change: FlagsChange) -> Result<(), Error> {
+        self.state().fleet.command(session, ToNode::Flags { session, change })
     }
 
     /// Chooses what a video slot of a session shows; none frees it.

@@ -318,6 +318,32 @@ async fn without_the_store_known_rooms_can_still_be_joined() {
 }
 
 #[tokio::test]
+async fn a_store_that_came_back_empty_is_filled_again_where_people_are() {
+    let (_old, store) = memory();
+    let replica = Replica::start(store.clone()).await;
+    let voice = &replica.voice;
+    let mut nodes = Vec::new();
+    for id in ["node-1", "node-2", "node-3", "node-4"] {
+        nodes.push(Node::start(&store, &replica, id, 1).await);
+    }
+    replica.until("all are there", |voice| voice.state().fleet.connected() == 4).await;
+    let seat = voice.place(ROOM).await.expect("there is a node");
+    voice.open(&seat, opening(&seat, 21, 1)).expect("the node is connected");
+    // As if everything above had been read from a store with a long history.
+    {
+        let mut state = voice.state();
+        let before = state.places.newest() + 1_000;
+        state.places.handle_revision(1, before);
+    }
+    let delete = Transaction::new().delete(key::room(ROOM));
+    store.transact(delete).await.expect("the store is there");
+    let again = voice.place(ROOM).await.expect("it can be joined");
+    assert_eq!((&again.node, again.worker), (&seat.node, seat.worker), "its people stay together");
+    assert!(again.generation > seat.generation, "its node takes no older one");
+    voice.stop().await;
+}
+
+#[tokio::test]
 async fn without_a_node_a_join_says_when_to_try_again() {
     let (_memory, store) = memory();
     let replica = Replica::start(store.clone()).await;

@@ -38,6 +38,8 @@ pub struct Server {
     pub address: SocketAddr,
     pub store: memory::Memory,
     pub data_dir: PathBuf,
+    /// Where the node hands over the other ends of its pipes.
+    links: mpsc::Sender<pipe::ControlEnd>,
     http: reqwest::Client,
     stop: Option<oneshot::Sender<()>>,
     running: Option<JoinHandle<()>>,
@@ -62,12 +64,19 @@ impl Server {
         register(&store).await;
         let (end, control) = pipe::pair();
         let node = Node::start(end, sessions).await;
-        let server = Self::run(data_dir, store, Nodes::InProcess(control)).await;
+        let (ends, nodes) = mpsc::channel(1);
+        ends.send(control).await.expect("there is room for one");
+        let server = Self::run(data_dir, store, Nodes::InProcess(nodes), ends).await;
         server.until_healthy().await;
         (server, node)
     }
 
-    async fn run(data_dir: PathBuf, store: memory::Memory, nodes: Nodes) -> Self {
+    async fn run(
+        data_dir: PathBuf,
+        store: memory::Memory,
+        nodes: Nodes,
+        links: mpsc::Sender<pipe::ControlEnd>,
+    ) -> Self {
         // Another test may have been first.
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         let fast = Rate::new(1_000_000, 1_000_000);
@@ -106,10 +115,18 @@ impl Server {
             address,
             store,
             data_dir,
+            links,
             http: reqwest::Client::new(),
             stop: Some(stop),
             running: Some(running),
         }
+    }
+
+    /// The node over a new pipe; whoever held the last one drops it.
+    pub async fn reconnect(&self, sessions: Vec<SessionStatus>) -> Node {
+        let (end, control) = pipe::pair();
+        self.links.send(control).await.expect("the replica takes it");
+        Node::start(end, sessions).await
     }
 
     async fn until_healthy(&self) {
@@ -469,9 +486,9 @@ fn carry_out(command: &ToNode, sessions: &mut Vec<SessionStatus>) -> Option<From
             let room = sessions.remove(index).room;
             Some(FromNode::Closed { session: *session, room, reason: *reason })
         }
-        ToNode::Flags { session, flags } => {
+        ToNode::Flags { session, change } => {
             let status = sessions.iter_mut().find(|status| status.session == *session)?;
-            status.flags = *flags;
+            status.flags = change.apply(status.flags);
             Some(FromNode::Session(Box::new(status.clone())))
         }
         ToNode::View { .. } => None,

@@ -2,7 +2,7 @@
 
 use hype_protocol::id::{SessionId, WorkerId};
 use hype_protocol::media::SourceKind;
-use hype_protocol::observation::{CloseReason, Keying, ToNode, VoiceFlags};
+use hype_protocol::observation::{CloseReason, FlagsChange, Keying, ToNode, VoiceFlags};
 use hype_protocol::secret::{BootKeys, BootSecret, SrtpProfile};
 use serde_json::{Value, json};
 
@@ -53,6 +53,7 @@ async fn a_browser_joins_in_one_round_trip() {
     let ada = server.person("Ada").await;
     let (_, _, lounge) = server.guild(&ada).await;
     let (mut client, _) = server.identified(&ada).await;
+    let (mut other_tab, _) = server.identified(&ada).await;
     let joined = client.request("voice.join", join(&lounge, OFFER)).await.expect("joined");
     let session = session(&joined);
     let open = node.opened().await;
@@ -77,7 +78,7 @@ async fn a_browser_joins_in_one_round_trip() {
     assert_eq!(states.len(), 1);
     assert_eq!(states[0]["session_id"], session.to_string());
     assert_eq!(states[0]["source"], session.source().0);
-    assert_eq!(state_of(&mut client, session).await["flags"]["self_mute"], true);
+    assert_eq!(state_of(&mut other_tab, session).await["flags"]["self_mute"], true);
 }
 
 #[tokio::test]
@@ -199,15 +200,17 @@ async fn flags_views_and_leaving_are_ones_own() {
     let mute = json!({ "server_mute": true });
     let (status, answer) = server.call("PATCH", &path, Some(&ada.token), mute).await;
     assert_eq!(status, 204, "{answer}");
-    assert!(matches!(node.next().await, ToNode::Flags { flags, .. } if flags.server_mute));
+    let change = FlagsChange { server_mute: Some(true), ..FlagsChange::default() };
+    assert_eq!(node.next().await, ToNode::Flags { session: bob_session, change });
     loop {
         if state_of(&mut bob_client, bob_session).await["flags"]["server_mute"] == true {
             break;
         }
     }
     assert_eq!(bob_client.request("voice.flags", flags).await.expect("done"), json!({}));
-    let expected = VoiceFlags { self_deaf: true, server_mute: true, ..VoiceFlags::default() };
-    assert_eq!(node.next().await, ToNode::Flags { session: bob_session, flags: expected });
+    let change =
+        FlagsChange { self_mute: Some(false), self_deaf: Some(true), ..FlagsChange::default() };
+    assert_eq!(node.next().await, ToNode::Flags { session: bob_session, change });
     bob_client.request("voice.view", view.clone()).await.expect("done");
     match node.next().await {
         ToNode::View { session, slot: 1, view: Some(view) } => {
@@ -225,6 +228,56 @@ async fn flags_views_and_leaving_are_ones_own() {
     assert_eq!(node.closed().await, (id.clone(), CloseReason::Left));
     assert_eq!(ada_client.event_named("voice.left").await["session_id"], *id);
     assert_eq!(bob_client.refused("voice.leave", leave).await, "no_session");
+}
+
+#[tokio::test]
+async fn what_a_moderator_decided_holds_at_every_join() {
+    let (server, mut node) = Server::start().await;
+    let ada = server.person("Ada").await;
+    let bob = server.person("Bob").await;
+    let (guild, _, lounge) = server.guild(&ada).await;
+    server.invite(&ada, &guild, &bob).await;
+    let path = format!("/guilds/{guild}/members/{}/voice", bob.id);
+    let decide = async |decision: Value| {
+        let (status, answer) = server.call("PATCH", &path, Some(&ada.token), decision).await;
+        assert_eq!(status, 204, "{answer}");
+    };
+    decide(json!({ "server_mute": true })).await;
+    let (mut client, _) = server.identified(&bob).await;
+    let muted = VoiceFlags { self_mute: true, server_mute: true, ..VoiceFlags::default() };
+    let joined = client.request("voice.join", join(&lounge, OFFER)).await.expect("joined");
+    assert_eq!(node.opened().await.flags, muted, "decided before the first join");
+    // A reload: the old session is still there.
+    let again = client.request("voice.join", join(&lounge, OFFER)).await.expect("joined");
+    assert_eq!(node.opened().await.flags, muted, "after a reload");
+    assert_eq!(node.closed().await.0, text(&joined["session_id"]));
+    let leave = json!({ "session_id": again["session_id"] });
+    client.request("voice.leave", leave).await.expect("left");
+    node.closed().await;
+    while client.event_named("voice.left").await["session_id"] != again["session_id"] {}
+    client.request("voice.join_native", join_native(&lounge)).await.expect("joined");
+    let flags = node.opened().await.flags;
+    assert_eq!(flags, VoiceFlags { self_mute: false, ..muted }, "after leaving");
+    decide(json!({ "server_mute": false })).await;
+    assert!(matches!(node.next().await, ToNode::Flags { .. }));
+    client.request("voice.join_native", join_native(&lounge)).await.expect("joined");
+    assert_eq!(node.opened().await.flags, VoiceFlags::default());
+}
+
+#[tokio::test]
+async fn a_node_of_this_process_comes_back_after_a_cut() {
+    let (server, mut node) = Server::start().await;
+    let ada = server.person("Ada").await;
+    let (_, _, lounge) = server.guild(&ada).await;
+    let (mut client, _) = server.identified(&ada).await;
+    client.request("voice.join", join(&lounge, OFFER)).await.expect("joined");
+    let open = node.opened().await;
+    let mut node = server.reconnect(vec![harness::status(&open)]).await;
+    // It may be told by the old pipe until the new one has introduced itself.
+    let leave = json!({ "session_id": open.session.to_string() });
+    tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+    client.request("voice.leave", leave).await.expect("left");
+    assert_eq!(node.closed().await, (open.session.to_string(), CloseReason::Left));
 }
 
 #[tokio::test]

@@ -5,7 +5,9 @@ use std::time::Duration;
 use hype_protocol::coordination::Transaction;
 use hype_protocol::id::{BootId, NodeId, SessionId};
 use hype_protocol::key;
-use hype_protocol::observation::{CloseReason, FromNode, SessionStatus, ToNode, VoiceFlags};
+use hype_protocol::observation::{
+    CloseReason, FlagsChange, FromNode, SessionStatus, ToNode, VoiceFlags,
+};
 use hype_protocol::record::NodeLive;
 use hype_protocol::secret::BootSecret;
 use reqwest::{Method, StatusCode};
@@ -101,12 +103,12 @@ async fn what_the_owner_decides_reaches_the_node_and_is_kept() {
         assert_eq!(answer, (StatusCode::NO_CONTENT, Value::Null));
     };
     patch(&server, json!({ "server_mute": true })).await;
-    let flags = VoiceFlags { self_mute: true, server_mute: true, ..VoiceFlags::default() };
-    assert_eq!(ordered(&mut server).await, ToNode::Flags { session: SESSION, flags });
-    // The node has not reported the mute yet, and still the second decision keeps the first.
+    let change = FlagsChange { server_mute: Some(true), ..FlagsChange::default() };
+    assert_eq!(ordered(&mut server).await, ToNode::Flags { session: SESSION, change });
+    // What the person chose and what was decided before is left alone.
     patch(&server, json!({ "server_deaf": true })).await;
-    let flags = VoiceFlags { server_deaf: true, ..flags };
-    assert_eq!(ordered(&mut server).await, ToNode::Flags { session: SESSION, flags });
+    let change = FlagsChange { server_deaf: Some(true), ..FlagsChange::default() };
+    assert_eq!(ordered(&mut server).await, ToNode::Flags { session: SESSION, change });
     patch(&server, json!({ "disconnect": true })).await;
     let close = ToNode::Close { session: SESSION, reason: CloseReason::Removed };
     assert_eq!(ordered(&mut server).await, close);
@@ -141,7 +143,7 @@ async fn the_owner_of_one_guild_has_no_say_in_another() {
         )
         .await;
     assert_eq!(status, StatusCode::NO_CONTENT);
-    let flags = VoiceFlags { self_mute: true, server_deaf: true, ..VoiceFlags::default() };
-    assert_eq!(ordered(&mut server).await, ToNode::Flags { session: SESSION, flags });
+    let change = FlagsChange { server_deaf: Some(true), ..FlagsChange::default() };
+    assert_eq!(ordered(&mut server).await, ToNode::Flags { session: SESSION, change });
     server.stop().await;
 }

@@ -13,7 +13,7 @@ use hype_protocol::pipe::{self, NodeEnd};
 use metrics_exporter_prometheus::PrometheusBuilder;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
 /// A folder that goes away with the test.
@@ -86,7 +86,9 @@ impl Server {
 
     pub async fn try_start(config: Config) -> Result<Self, hype_control::Error> {
         let (node, control) = pipe::pair();
-        Self::start_with(config, node, Nodes::InProcess(control)).await
+        let (ends, nodes) = mpsc::channel(1);
+        ends.send(control).await.expect("there is room for one");
+        Self::start_with(config, node, Nodes::InProcess(nodes)).await
     }
 
     /// A server that nodes dial over QUIC; its authority is in the folder `pki`.

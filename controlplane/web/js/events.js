@@ -64,9 +64,9 @@ const HANDLERS = {
     call.onVoiceState(voice, !known);
   },
   "voice.left"({ session_id: session, channel_id: channel }, call) {
-    if (!state.voices.delete(session)) return;
-    changed("voice");
-    call.onVoiceLeft(session, channel);
+    const wasKnown = state.voices.delete(session);
+    if (wasKnown) changed("voice");
+    call.onVoiceLeft(session, channel, wasKnown);
   },
   "voice.speakers"({ channel_id: channel, speakers }) {
     state.speakers.set(channel, new Set(speakers));

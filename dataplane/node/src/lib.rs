@@ -15,7 +15,8 @@ use std::net::{IpAddr, SocketAddr};
 use hype_protocol::coordination::Store;
 use hype_protocol::id::WorkerId;
 use hype_protocol::identity::Identity;
-use hype_protocol::pipe::NodeEnd;
+use hype_protocol::pipe::ControlEnd;
+use tokio::sync::mpsc;
 
 pub use config::Config;
 pub use start::Node;
@@ -23,8 +24,9 @@ pub use start::Node;
 /// How the node talks with the control plane.
 #[derive(Debug)]
 pub enum Links {
-    /// With the control plane of the same process.
-    InProcess(NodeEnd),
+    /// With the control plane of the same process, which is handed its end of a new connection
+    /// here: once at the start, and again whenever the one before has ended.
+    InProcess(mpsc::Sender<ControlEnd>),
     /// With every replica that announces itself in the store, by QUIC under this identity.
     Quic(Identity),
 }

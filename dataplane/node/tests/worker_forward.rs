@@ -15,7 +15,7 @@ use hype_protocol::id::{BootId, Generation, NodeId, RoomId, SessionId, UserId, W
 use hype_protocol::media::{
     Codec, CodecMapping, HeaderExtensions, Mid, ReceiveLine, SendLine, SessionMedia, SourceKind,
 };
-use hype_protocol::observation::{CloseReason, Keying, OpenSession, VoiceFlags};
+use hype_protocol::observation::{CloseReason, FlagsChange, Keying, OpenSession, VoiceFlags};
 use hype_protocol::secret::{BootKeys, BootSecret, SrtpProfile};
 use hype_sfu::transport::srtp::{Inbound, InboundStream, Outbound, OutboundStream, Role};
 use hype_sfu::wire::header_extension::Element;
@@ -356,10 +356,9 @@ fn a_full_event_queue_stops_nothing() {
     let mut speaker = Client::join(&handle, &events, server, 1);
     let mut listener = Client::join(&handle, &events, server, 2);
     // Each change of the flags is an event.
-    let mut flags = VoiceFlags::default();
-    for _ in 0..3 * hype_node::worker::EVENTS {
-        flags.self_deaf = !flags.self_deaf;
-        let mut command = Command::Flags { session: speaker.session, flags };
+    for number in 0..3 * hype_node::worker::EVENTS {
+        let change = FlagsChange { self_deaf: Some(number % 2 == 0), ..FlagsChange::default() };
+        let mut command = Command::Flags { session: speaker.session, change };
         while let Err(Full(back)) = handle.commands().post(command) {
             command = back;
             thread::sleep(Duration::from_millis(1));

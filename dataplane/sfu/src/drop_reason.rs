@@ -86,6 +86,8 @@ drop_reasons! {
     RtxUnknown = "rtx_unknown",
     /// The same packet came already, by its original or by a retransmission.
     Duplicate = "duplicate",
+    /// A stream that changes its SSRC or codec, or leaps, again and again within half a second.
+    RestartTooSoon = "restart_too_soon",
     /// A microphone that is muted.
     Muted = "muted",
     /// Not among the loudest.

@@ -1,5 +1,4 @@
-//! Forwarding a voice packet allocates nothing (issue 2, point 5): one speaker, 50 listeners,
-//! real SRTP on both sides, counted by the allocator itself.
+//! Forwarding a voice packet allocates nothing: one speaker, 50 listeners, real SRTP on both sides, counted by the allocator itself.
 
 mod world;
 

@@ -3,7 +3,7 @@
 mod world;
 
 use hype_protocol::media::{Codec, SourceKind};
-use hype_protocol::observation::{SessionStats, View};
+use hype_protocol::observation::{FlagsChange, SessionStats, View};
 use hype_sfu::wire::rtcp::ReportBlock;
 use hype_sfu::wire::rtcp::writer::SenderInfo;
 use hype_sfu::{Command, Event};
@@ -206,9 +206,23 @@ fn media_started_is_told_once_and_status_on_every_change() {
     assert_eq!(status.decodes, [Codec::Vp8]);
     let session = status.session;
     world.events.clear();
-    let flags = status.flags;
-    world.command(Command::Flags { session, flags });
+    let same = FlagsChange { self_mute: Some(status.flags.self_mute), ..FlagsChange::default() };
+    for change in [same, FlagsChange::default()] {
+        world.command(Command::Flags { session, change });
+    }
     assert!(world.events.is_empty(), "nothing changed");
+    // A person and a moderator never undo each other.
+    let self_mute = FlagsChange { self_mute: Some(true), ..FlagsChange::default() };
+    let server_mute = FlagsChange { server_mute: Some(true), ..FlagsChange::default() };
+    let unmute = FlagsChange { self_mute: Some(false), ..FlagsChange::default() };
+    let told = [self_mute, server_mute, unmute].map(|change| {
+        world.command(Command::Flags { session, change });
+        match world.events.pop() {
+            Some(Event::Session(status)) => (status.flags.self_mute, status.flags.server_mute),
+            other => panic!("the change is told, not {other:?}"),
+        }
+    });
+    assert_eq!(told, [(true, false), (true, true), (false, true)]);
 }
 
 /// A picture and its sound stay together because their sender reports follow the publisher's

@@ -289,7 +289,8 @@ fn a_handshake_passes_through_and_its_keys_are_installed_once() {
     world.speak(client, VOICE);
     assert_eq!(world.engine.counters().drops[DropReason::SrtpNoKeys], 1);
     // The test's client derives its keys like a native one; here they come from the agent.
-    let keying = world.keys.native_keying(hype_protocol::id::WorkerId(0), id, SrtpProfile::AeadAes128Gcm);
+    let keying =
+        world.keys.native_keying(hype_protocol::id::WorkerId(0), id, SrtpProfile::AeadAes128Gcm);
     world.command(Command::InstallKeys { session: id, keying: keying.clone() });
     assert!(
         matches!(&world.events[..], [Event::Dtls { .. }, Event::Session(status)] if status.connected)

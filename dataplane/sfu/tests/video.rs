@@ -3,7 +3,7 @@
 mod world;
 
 use hype_protocol::media::{Codec, SourceKind};
-use hype_protocol::observation::{View, ViewState, VoiceFlags};
+use hype_protocol::observation::{FlagsChange, View, ViewState};
 use hype_sfu::{Command, DropReason, Event};
 use world::{H264, H264_RTX, OPUS, Received, Send, Told, VP8, VP8_RTX, World, browser};
 
@@ -334,6 +334,53 @@ fn what_a_publisher_lost_is_asked_for_and_its_rtx_is_taken() {
     assert!(!asked.into_iter().any(|(_, told)| matches!(told, Told::Nack(..))), "all is there");
 }
 
+/// The larger a picture's rate, the more packets pass before a lost one is there again.
+#[test]
+fn a_packet_recovered_200_later_reaches_the_viewer_once() {
+    let mut world = World::new();
+    let (publisher, viewer) = (world.join(), world.join());
+    view(&mut world, viewer, 0, publisher, SourceKind::Screen, None);
+    for picture in 0..210 {
+        if picture == 5 {
+            world.clients[publisher].skip(SCREEN);
+        } else {
+            screen(&mut world, publisher, picture, picture == 0);
+        }
+    }
+    let lost = (world.clients[publisher].last_index(SCREEN) - 204) as u16;
+    let mut payload = lost.to_be_bytes().to_vec();
+    payload.extend(vp8(5, false));
+    for _ in 0..2 {
+        let client = &mut world.clients[publisher];
+        let packet = client.seal_next(&Send {
+            ssrc: SCREEN_RTX,
+            payload_type: VP8_RTX,
+            mid: Some("s2"),
+            payload: &payload,
+            ..Send::default()
+        });
+        world.datagram(publisher, packet);
+    }
+    let client = &world.clients[viewer];
+    let ssrc = client.video_ssrc(0);
+    let mut packets = client.of(ssrc);
+    assert_eq!((packets.len(), client.unreadable), (210, 0));
+    assert_eq!(picture_of(packets[209]), 5, "it came last");
+    packets.sort_by_key(|packet| packet.index);
+    assert_gapless(&packets);
+    let late = packets[5].header.sequence_number;
+    // The viewer may lose it in turn.
+    let nack = world.clients[viewer].seal_rtcp(|writer| {
+        writer.nack(1, ssrc, &[late]).expect("room");
+    });
+    world.datagram(viewer, nack);
+    let client = &world.clients[viewer];
+    let again = client.of(client.media.video_slots[0].video.rtx_ssrc.expect("offered"));
+    assert_eq!(again.len(), 1);
+    assert_eq!(again[0].payload[..2], late.to_be_bytes());
+    assert_eq!(world.engine.counters().drops[DropReason::IndexReused], 0);
+}
+
 #[test]
 fn the_screens_sound_comes_with_the_picture_and_deafness_silences_it() {
     let mut world = World::new();
@@ -358,10 +405,10 @@ fn the_screens_sound_comes_with_the_picture_and_deafness_silences_it() {
     };
     step(&mut world, 20);
     let session = world.clients[viewer].id;
-    let deaf = VoiceFlags { self_deaf: true, ..VoiceFlags::default() };
-    world.command(Command::Flags { session, flags: deaf });
+    let deafen = |deaf| FlagsChange { self_deaf: Some(deaf), ..FlagsChange::default() };
+    world.command(Command::Flags { session, change: deafen(true) });
     step(&mut world, 20);
-    world.command(Command::Flags { session, flags: VoiceFlags::default() });
+    world.command(Command::Flags { session, change: deafen(false) });
     step(&mut world, 20);
     let client = &world.clients[viewer];
     let sound = client.media.video_slots[2].sound.as_ref().expect("offered").ssrc;
@@ -411,8 +458,13 @@ fn a_codec_that_the_viewer_lacks_is_told_and_a_change_of_codec_is_followed() {
         screen(&mut world, publisher, picture, picture == 0);
         world.advance(20);
     }
-    assert_eq!(states(&mut world, viewer), [ViewState::Waiting, ViewState::Live]);
+    // Of two changes by one packet only the latter is told.
+    assert_eq!(states(&mut world, viewer), [ViewState::Live]);
     assert_eq!(world.clients[viewer].rtp.len(), 5);
+    h264(&mut world);
+    assert_eq!(world.engine.counters().drops[DropReason::RestartTooSoon], 1);
+    assert!(states(&mut world, viewer).is_empty(), "too soon after the change before");
+    world.advance(500);
     h264(&mut world);
     assert_eq!(states(&mut world, viewer), [ViewState::CodecUnsupported]);
     assert_eq!(world.clients[viewer].rtp.len(), 5);

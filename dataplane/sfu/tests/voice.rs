@@ -2,7 +2,7 @@
 
 mod world;
 
-use hype_protocol::observation::VoiceFlags;
+use hype_protocol::observation::FlagsChange;
 use hype_sfu::{Command, DropReason, Event};
 use world::{ROOM, Send, World};
 
@@ -60,9 +60,9 @@ fn mute_and_deafen_act_at_once_and_leave_no_false_loss() {
     for _ in 0..3 {
         world.join();
     }
-    let flags = |world: &mut World, client: usize, flags| {
+    let flags = |world: &mut World, client: usize, change| {
         let session = world.clients[client].id;
-        world.command(Command::Flags { session, flags });
+        world.command(Command::Flags { session, change });
     };
     let talk = |world: &mut World| {
         for _ in 0..10 {
@@ -71,15 +71,17 @@ fn mute_and_deafen_act_at_once_and_leave_no_false_loss() {
         }
     };
     talk(&mut world);
-    flags(&mut world, 0, VoiceFlags { server_mute: true, ..VoiceFlags::default() });
+    let server_mute = |mute| FlagsChange { server_mute: Some(mute), ..FlagsChange::default() };
+    let self_deaf = |deaf| FlagsChange { self_deaf: Some(deaf), ..FlagsChange::default() };
+    flags(&mut world, 0, server_mute(true));
     talk(&mut world);
     assert_eq!(world.clients[1].rtp.len(), 10);
     assert_eq!(world.engine.counters().drops[DropReason::Muted], 10);
-    flags(&mut world, 0, VoiceFlags::default());
-    flags(&mut world, 2, VoiceFlags { self_deaf: true, ..VoiceFlags::default() });
+    flags(&mut world, 0, server_mute(false));
+    flags(&mut world, 2, self_deaf(true));
     talk(&mut world);
     assert_eq!(world.clients[2].rtp.len(), 10);
-    flags(&mut world, 2, VoiceFlags::default());
+    flags(&mut world, 2, self_deaf(false));
     talk(&mut world);
     for (listener, count) in [(1, 30), (2, 20)] {
         let client = &world.clients[listener];

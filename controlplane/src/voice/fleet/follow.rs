@@ -16,7 +16,7 @@ const RETRY: (Duration, Duration) = (Duration::from_millis(100), Duration::from_
 
 /// Follows nodes' records until aborted.
 pub async fn nodes(voice: Voice) {
-    let all = |listing: Listing| {
+    let all = |listing: Listing, _| {
         voice.state().fleet.handle_records(&listing.entries, Instant::now());
     };
     let change = |change: Change| {
@@ -26,26 +26,28 @@ pub async fn nodes(voice: Voice) {
             Change::Delete { key, .. } => state.fleet.handle_record_deleted(&key),
         }
     };
-    follow(voice.coordination(), key::NODES, all, change).await;
+    follow(voice.coordination(), key::NODES, || 0, all, change).await;
 }
 
 /// Follows rooms' records until aborted.
 pub async fn rooms(voice: Voice) {
-    let all = |listing: Listing| voice.state().places.handle_listing(&listing);
+    let newest = || voice.state().places.newest();
+    let all = |listing: Listing, before| voice.state().places.handle_listing(&listing, before);
     let change = |change: Change| voice.state().places.handle_change(&change);
-    follow(voice.coordination(), key::ROOMS, all, change).await;
+    follow(voice.coordination(), key::ROOMS, newest, all, change).await;
 }
 
 async fn follow(
     store: &Store,
     prefix: &str,
-    mut all: impl FnMut(Listing),
+    newest: impl Fn() -> u64,
+    mut all: impl FnMut(Listing, u64),
     mut change: impl FnMut(Change),
 ) {
     let mut wait = RETRY.0;
     loop {
         let began = Instant::now();
-        match once(store, prefix, &mut all, &mut change).await {
+        match once(store, prefix, &newest, &mut all, &mut change).await {
             Ok(()) => wait = RETRY.0,
             Err(Error::Compacted) => tracing::info!(prefix, "history is gone; reading anew"),
             Err(error) => {
@@ -63,12 +65,14 @@ async fn follow(
 async fn once(
     store: &Store,
     prefix: &str,
-    all: &mut impl FnMut(Listing),
+    newest: &impl Fn() -> u64,
+    all: &mut impl FnMut(Listing, u64),
     change: &mut impl FnMut(Change),
 ) -> Result<(), Error> {
+    let before = newest();
     let listing = store.list(prefix).await?;
     let mut watch = store.watch(prefix, listing.revision + 1).await?;
-    all(listing);
+    all(listing, before);
     let until = Instant::now() + RECONCILE;
     loop {
         tokio::select! {

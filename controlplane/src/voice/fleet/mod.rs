@@ -144,7 +144,7 @@ impl Fleet {
         open: OpenSession,
         limit: u32,
         now: Instant,
-    ) -> Result<(), Error> {
+    ) -> Result<Vec<SessionId>, Error> {
         let limit = if limit == 0 { MAX_PEERS } else { limit.min(MAX_PEERS) };
         let others = self.rooms.get(&open.room).map_or(0, |room| {
             let other = |session| self.sessions.get(session).map(|held| held.status.user);
@@ -175,8 +175,9 @@ impl Fleet {
         link.sender.try_send(ToNode::Open(Box::new(open))).map_err(|_| unavailable())?;
         node.joins += 1;
         let node = seat.node.clone();
+        let others = self.users.get(&status.user).cloned().unwrap_or_default();
         self.insert(Held { node, status, pending: Some(now + PENDING) });
-        Ok(())
+        Ok(others)
     }
 
     /// Sends a command about a session to its node.
@@ -257,6 +258,13 @@ impl Fleet {
         })
     }
 
+    /// True when a part can be joined where it is.
+    pub fn serves(&self, part: &records::Part) -> bool {
+        let node = self.nodes.get(&part.node);
+        let serving = node.and_then(Node::serving);
+        serving.is_some_and(|(_, live)| usize::from(part.worker.0) < live.workers.len())
+    }
+
     /// True when a room must move: its node is gone or fenced, or came back without its worker.
     pub fn must_move(&self, record: &records::Room, now: Instant) -> bool {
         let Some(part) = record.parts.first() else { return true };
@@ -311,7 +319,8 @@ impl Fleet {
         self.sessions.insert(session, held);
     }
 
-    /// Forgets a session, and tells its room unless nobody was told of it.
+    /// Forgets a session and tells its guild: one that was never reported has been seen all the
+    /// same, in snapshots and in answers to those who joined meanwhile.
     fn remove(&mut self, session: SessionId, out: &mut Vec<Notice>) -> Option<SessionStatus> {
         let Held { node, status, pending } = self.sessions.remove(&session)?;
         if let Some(node) = self.nodes.get_mut(&node) {
@@ -330,9 +339,9 @@ impl Fleet {
                 self.rooms.remove(&status.room);
             }
         }
+        let (room, user) = (status.room, status.user);
+        out.push(Notice::Left { room, user, session });
         if pending.is_none() {
-            let (room, user) = (status.room, status.user);
-            out.push(Notice::Left { room, user, session });
             self.update_codecs(room, out);
         }
         Some(status)

@@ -257,7 +257,7 @@ fn an_opened_session_counts_at_once_and_ends_by_refusal_or_silence() {
         test.say(link, refused).expect("fine");
         let told = test.told();
         assert_eq!(ended(&told), [(5, rejoin)], "{reason:?}");
-        assert_eq!(left(&told), [0; 0], "nobody was told that it came");
+        assert_eq!(left(&told), [5], "snapshots showed it");
         assert_eq!(test.fleet.sessions_in(ROOM), []);
     }
     let mut test = Test::new();
@@ -271,6 +271,7 @@ fn an_opened_session_counts_at_once_and_ends_by_refusal_or_silence() {
     test.later(PENDING);
     let told = test.told();
     assert_eq!(ended(&told), [(5, true)], "only the one that was never reported");
+    assert_eq!(left(&told), [5]);
     assert_eq!(test.fleet.sessions_in(ROOM).len(), 1);
 }
 
@@ -283,7 +284,8 @@ fn a_full_channel_refuses_others_but_not_who_is_in_it() {
     test.fleet.open(&seat, open(2, 12), 2, test.now).expect("there is room");
     let third = test.fleet.open(&seat, open(3, 13), 2, test.now);
     assert!(matches!(third, Err(Error::ChannelFull)));
-    test.fleet.open(&seat, open(4, 12), 2, test.now).expect("he replaces himself");
+    let others = test.fleet.open(&seat, open(4, 12), 2, test.now).expect("he replaces himself");
+    assert_eq!(others, [SessionId(2)], "of him alone, and not the new one");
 }
 
 #[test]

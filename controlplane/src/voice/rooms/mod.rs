@@ -54,11 +54,49 @@ pub struct Places {
     rooms: HashMap<RoomId, Known>,
     /// Rooms that we deleted: older changes of them, still under way in the watch, do not count.
     deleted: HashMap<RoomId, u64>,
+    /// The store's newest revision seen.
+    newest: u64,
+    /// The newest revision from before the store last went back; no earlier generation is above.
+    floor: u64,
+    /// Where rooms lived before the store went back: people may still be in them.
+    former: HashMap<RoomId, Part>,
 }
 
 impl Places {
-    /// Everything as it is now.
-    pub fn handle_listing(&mut self, listing: &Listing) {
+    /// The store's newest revision seen: any read that begins after this look shows it or a newer
+    /// one, unless the store went back.
+    pub fn newest(&self) -> u64 {
+        self.newest
+    }
+
+    /// A read that began when [`Self::newest`] was `before` showed this revision. When it is below,
+    /// the store came back empty or from an older backup: what is known of it means nothing any
+    /// more, and is read anew.
+    pub fn handle_revision(&mut self, revision: u64, before: u64) {
+        if revision >= before {
+            self.newest = self.newest.max(revision);
+            return;
+        }
+        tracing::warn!(revision, before, "the coordination store went back; reading rooms anew");
+        self.floor = self.floor.max(self.newest).max(before);
+        self.newest = revision;
+        self.deleted.clear();
+        for (room, known) in self.rooms.drain() {
+            self.former.extend(known.room.parts.into_iter().next().map(|part| (room, part)));
+        }
+    }
+
+    /// The generation of a room that is placed at this revision; `moved` is its last one, if known.
+    /// It grows over deletion and creation, and also where revisions began anew: nodes keep their
+    /// rooms then and take no older generation.
+    fn generation(&self, revision: u64, moved: Option<Generation>) -> Generation {
+        let next = moved.map_or(0, |moved| moved.0 + 1);
+        Generation(self.floor.saturating_add(revision).max(next))
+    }
+
+    /// Everything as it is now, by a read that began when [`Self::newest`] was `before`.
+    pub fn handle_listing(&mut self, listing: &Listing, before: u64) {
+        self.handle_revision(listing.revision, before);
         // What was written after the listing was read is newer than it.
         self.rooms.retain(|_, known| known.mod_revision > listing.revision);
         self.deleted.retain(|_, revision| *revision > listing.revision);
@@ -72,6 +110,7 @@ impl Places {
         match change {
             Change::Put(entry) => self.handle_entry(entry),
             Change::Delete { key, revision } => {
+                self.newest = self.newest.max(*revision);
                 let Some(room) = parse(key) else { return };
                 if self.rooms.get(&room).is_some_and(|known| known.mod_revision < *revision) {
                     self.rooms.remove(&room);
@@ -96,13 +135,16 @@ impl Places {
     fn learn(&mut self, room: RoomId, record: Room, mod_revision: u64) {
         let deleted = self.deleted.get(&room).is_some_and(|deleted| *deleted >= mod_revision);
         let newer = self.rooms.get(&room).is_some_and(|known| known.mod_revision >= mod_revision);
+        self.newest = self.newest.max(mod_revision);
         if !deleted && !newer {
+            self.former.remove(&room);
             self.rooms.insert(room, Known { room: record, mod_revision, closing: false });
         }
     }
 
     /// We deleted it, by this revision.
     fn forget(&mut self, room: RoomId, revision: u64) {
+        self.newest = self.newest.max(revision);
         self.rooms.remove(&room);
         self.deleted.insert(room, revision);
     }
@@ -151,13 +193,27 @@ mod tests {
         places.handle_change(&Change::Put(put(4)));
         places.handle_change(&delete(3));
         assert_eq!(known(&places), Some(5));
-        places.handle_listing(&Listing { entries: vec![put(2)], revision: 4 });
+        places.handle_listing(&Listing { entries: vec![put(2)], revision: 4 }, 4);
         assert_eq!(known(&places), Some(5), "written after the listing was read");
-        places.handle_listing(&Listing { entries: vec![], revision: 6 });
+        places.handle_listing(&Listing { entries: vec![], revision: 6 }, 5);
         assert_eq!(known(&places), None);
         places.handle_change(&Change::Put(put(7)));
         assert_eq!(known(&places), Some(7));
         places.handle_change(&delete(8));
+        assert_eq!(known(&places), None);
+    }
+
+    #[test]
+    fn a_store_that_went_back_is_believed() {
+        let mut places = Places::default();
+        places.learn(RoomId(1), record(50), 50);
+        places.forget(RoomId(2), 60);
+        let before = places.newest();
+        places.handle_listing(&Listing { entries: vec![put(3)], revision: 4 }, before);
+        assert_eq!(known(&places), Some(3));
+        assert!(places.deleted.is_empty());
+        assert!(places.generation(4, None) > Generation(60), "nodes take no older one");
+        places.handle_listing(&Listing { entries: vec![], revision: 5 }, places.newest());
         assert_eq!(known(&places), None);
     }
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use hype_protocol::coordination::{Entry, Outcome, Transaction};
-use hype_protocol::id::{Generation, PartId, RoomId};
+use hype_protocol::id::{PartId, RoomId};
 use hype_protocol::record::{Assignment, Part, Room, RoomMode};
 use hype_protocol::{coordination, key};
 use tokio::time::{Instant, sleep};
@@ -83,20 +83,29 @@ fn next_step(voice: &Voice, room: RoomId) -> Step {
 /// to be gone, decides anew. What came of it is for the next look.
 async fn decide(voice: &Voice, room: RoomId, step: Step) -> Result<(), Error> {
     let store = voice.coordination();
-    // Its revision is the new generation: it grows over deletion and creation.
+    let before = voice.state().places.newest();
     let fetched = store.get(&key::room(room)).await.map_err(unavailable)?;
+    voice.state().places.handle_revision(fetched.revision, before);
     let moved = match (fetched.entry, step) {
         (None, _) => None,
         (Some(entry), Step::Move(known)) if entry.mod_revision == known.mod_revision => Some(known),
         (Some(entry), _) => return learn(voice, room, &entry),
     };
-    let candidates = {
+    let (candidates, generation, former) = {
         let state = voice.state();
-        state.fleet.candidates(state.places.parts())
+        let moved = moved.as_ref().map(|known| known.room.generation);
+        let generation = state.places.generation(fetched.revision, moved);
+        // Where its people are still, after the store forgot where it was.
+        let former =
+            state.places.former.get(&room).filter(|part| {
+                !state.fleet.sessions_in(room).is_empty() && state.fleet.serves(part)
+            });
+        let former = former.map(|part| (part.node.clone(), part.worker));
+        (state.fleet.candidates(state.places.parts()), generation, former)
     };
-    let (node, worker) =
-        choose(&candidates, VERSION, &mut rand::rng()).ok_or(Error::NoNode(NODE_RETRY))?;
-    let generation = Generation(fetched.revision);
+    let (node, worker) = former
+        .or_else(|| choose(&candidates, VERSION, &mut rand::rng()))
+        .ok_or(Error::NoNode(NODE_RETRY))?;
     let part = PartId(0);
     let record = Room {
         generation,

@@ -7,8 +7,8 @@ use super::Error;
 use super::extension::Extension;
 use super::offer::{Direction, MediaKind, MediaLine, OfferedExtension, PayloadType};
 
-/// The most simulcast streams of a line.
-const MAX_RIDS: usize = 4;
+/// The most simulcast streams of a line: what the engine forwards.
+const MAX_RIDS: usize = 3;
 
 /// Attributes that may stand on the session or on a line; a line's own win.
 #[derive(Debug, Clone, Default)]
@@ -140,7 +140,7 @@ impl Draft {
         if direction == "send" {
             let id = rid(id)?;
             if self.sent_rids.contains(&id) || self.sent_rids.len() == MAX_RIDS {
-                return Err("a rid stands twice, or there are more than 4");
+                return Err("a rid stands twice, or there are more than 3");
             }
             self.sent_rids.push(id);
         }

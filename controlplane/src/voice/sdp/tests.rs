@@ -299,6 +299,7 @@ fn bad_offers_are_told_apart() {
         ("another mid", with("a=mid:7\r\n", "a=mid:77\r\n")),
         ("rid that is not declared", with("a=rid:q send\r\n", "")),
         ("rid twice", with("send q;h;f", "send q;q;f")),
+        ("four rids", with("a=rid:q send\r\n", "a=rid:q send\r\na=rid:x send\r\n")),
         ("rid of signs", with("a=rid:q send", "a=rid:q/ send")),
         ("extension id twice", with("a=extmap:14 ", "a=extmap:2 ").replace("toffset", "sdes:mid")),
         ("rtpmap", with("opus/48000/2", "opus")),

@@ -9,7 +9,7 @@ import { goToCall } from "./panel.js";
 /** Makes the picture. */
 export function mini() {
   const video = h("video", { autoplay: true, playsinline: true, muted: true, "aria-hidden": "true" });
-  const name = h("span");
+  const name = h("span", { class: "tile-name-text" });
   const element = h("button", { class: "mini", hidden: true, "data-testid": "mini", onClick: goToCall }, video, h("span", { class: "tile-foot" }, icon("screen"), name));
   const render = () => {
     const away = state.call.status === "connected" && state.call.channel !== currentChannel()?.id;

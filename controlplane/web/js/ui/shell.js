@@ -25,6 +25,7 @@ export function showShell(root) {
   for (const part of running) part.stop();
   const closeDrawers = () => {
     delete element.dataset.drawer;
+    render();
   };
   const parts = { rail: rail(), channels: channels({ onPick: closeDrawers }), panel: panel(), members: members(), chat: chat(), stage: stage(), mini: mini() };
   const sign = h("span", { class: "main-sign" });
@@ -67,11 +68,12 @@ export function showShell(root) {
   function toggleDrawer(side) {
     if (element.dataset.drawer === side) delete element.dataset.drawer;
     else element.dataset.drawer = side;
+    render();
   }
 
   function toggleMembers() {
-    if (NARROW.matches) toggleDrawer("right");
-    else choose({ members: !settings.members });
+    if (NARROW.matches) return toggleDrawer("right");
+    choose({ members: !settings.members });
     render();
   }
 
@@ -87,7 +89,7 @@ export function showShell(root) {
     setText(title, channel?.name ?? currentGuild()?.name ?? "");
     setText(count, channel?.kind === "voice" && channel.user_limit > 0 ? `${voicesIn(channel.id).length} of ${channel.user_limit}` : "");
     showMembers.hidden = !currentGuild() || (channel?.kind === "voice" && !NARROW.matches);
-    setAttribute(showMembers, "aria-pressed", String(settings.members));
+    setAttribute(showMembers, "aria-pressed", String(NARROW.matches ? element.dataset.drawer === "right" : settings.members));
     element.classList.toggle("with-members", settings.members && Boolean(currentGuild()) && channel?.kind !== "voice");
     connection.hidden = state.gateway !== "offline";
     setText(connection, state.call.status === "connected" ? "The connection to Hype was lost; it is being restored. Your call goes on." : "The connection to Hype was lost; it is being restored…");

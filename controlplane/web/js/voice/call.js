@@ -4,6 +4,7 @@
 import { state, changed, findChannel } from "../store.js";
 import { settings, onChoice } from "../settings.js";
 import { Connection } from "./connection.js";
+import { JoinNews } from "./join_news.js";
 import { Watchdog } from "./watchdog.js";
 import { Quality } from "./quality.js";
 import { Capture } from "./capture.js";
@@ -31,7 +32,8 @@ export class Call {
   #onTrouble;
   #turn = 0;
   #attempt = 0;
-  #joining = false;
+  /** What is told while a join waits for its reply; null at other times. */
+  #news = null;
   #timers = {};
   #watchdog = null;
   #quality = null;
@@ -134,16 +136,22 @@ export class Call {
   }
 
   onVoiceState(voice, isNew) {
+    this.#news?.entered(voice);
     if (isNew && voice.channel_id === state.call.channel && voice.user_id !== state.user?.id && state.call.status === "connected") cue("someoneJoined");
   }
 
-  onVoiceLeft(session, channel) {
-    if (channel === state.call.channel && session !== state.call.session && state.call.status === "connected") cue("someoneLeft");
+  onVoiceLeft(session, channel, wasKnown) {
+    this.#news?.left(session, channel);
+    if (wasKnown && channel === state.call.channel && session !== state.call.session && state.call.status === "connected") cue("someoneLeft");
   }
 
-  onEnded({ session_id: session, rejoin, message }) {
-    // A join under way replaces the old session itself; its end is no news.
-    if (session !== state.call.session || this.#joining) return;
+  onEnded(ending) {
+    const { session_id: session, rejoin, message } = ending;
+    if (session !== state.call.session) {
+      // A session that a join replaces, which is no news, or one that the join's reply will name.
+      this.#news?.ended(ending);
+      return;
+    }
     if (rejoin) return this.#rejoin();
     this.#end(message);
     this.#onTrouble(message || "You are no longer in the voice channel.", "info");
@@ -170,29 +178,28 @@ export class Call {
     }
     const connection = new Connection((connectionState) => this.#onConnection(turn, connectionState));
     this.connection = connection;
-    this.#joining = true;
-    try {
-      await this.capture.attach(connection);
-      const { sdp, lines } = await connection.offer();
-      if (turn !== this.#turn) return connection.close();
-      const joined = await this.#gateway.request("voice.join", {
-        channel_id: state.call.channel,
-        sdp,
-        lines,
-        self_mute: this.#silent(),
-        self_deaf: state.call.selfDeaf,
-      });
-      if (turn !== this.#turn) {
-        connection.close();
-        // Nobody uses this session; if a newer join runs, it replaces it anyway.
-        this.#gateway.request("voice.leave", { session_id: joined.session_id }).catch(() => null);
-        return;
-      }
-      this.#take(joined);
-      await connection.accept(joined.session_id, joined.sdp);
-    } finally {
-      if (turn === this.#turn) this.#joining = false;
+    await this.capture.attach(connection);
+    const { sdp, lines } = await connection.offer();
+    if (turn !== this.#turn) return connection.close();
+    const news = (this.#news = new JoinNews(state.call.channel));
+    const joined = await this.#gateway.request("voice.join", {
+      channel_id: state.call.channel,
+      sdp,
+      lines,
+      self_mute: this.#silent(),
+      self_deaf: state.call.selfDeaf,
+    });
+    if (turn !== this.#turn) {
+      connection.close();
+      // Nobody uses this session; if a newer join runs, it replaces it anyway.
+      this.#gateway.request("voice.leave", { session_id: joined.session_id }).catch(() => null);
+      return;
     }
+    this.#news = null;
+    this.#take(joined, news);
+    const ending = news.endingOf(joined.session_id);
+    if (ending) return this.onEnded(ending);
+    await connection.accept(joined.session_id, joined.sdp);
     if (turn !== this.#turn) return;
     this.sound.attach(connection);
     this.views.reassert();
@@ -202,11 +209,11 @@ export class Call {
     this.#timers.connect = setTimeout(() => this.#failed({ code: "no_path" }), CONNECT_MS);
   }
 
-  #take({ session_id: session, voice_states: voices }) {
+  #take({ session_id: session, voice_states: voices }, news) {
     for (const [id, voice] of state.voices) {
       if (voice.channel_id === state.call.channel || voice.user_id === state.user.id) state.voices.delete(id);
     }
-    for (const voice of voices) state.voices.set(voice.session_id, voice);
+    for (const voice of news.correct(voices, session, state.user.id)) state.voices.set(voice.session_id, voice);
     this.#set({ session });
     changed("voice");
   }
@@ -276,7 +283,7 @@ export class Call {
     this.#watchdog?.stop();
     this.#quality?.stop();
     this.#watchdog = this.#quality = null;
-    this.#joining = false;
+    this.#news = null;
     this.capture.detach();
     this.connection?.close();
     this.connection = null;

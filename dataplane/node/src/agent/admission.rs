@@ -11,6 +11,7 @@ use hype_protocol::observation::{
 use hype_sfu::Command;
 use tokio::time::Instant;
 
+use super::held::Held;
 use super::hub::LinkId;
 use super::{Agent, Seat};
 
@@ -23,6 +24,8 @@ const MAX_WAITING: usize = 4096;
 pub(super) struct Waiting {
     open: Box<OpenSession>,
     until: Instant,
+    /// What it asked for meanwhile.
+    held: Held,
 }
 
 impl Agent {
@@ -38,7 +41,8 @@ impl Agent {
                     self.refused(reason);
                     self.hub.tell(link, FromNode::Refused { session, room, reason });
                 } else {
-                    self.admit(open, Instant::now() + PATIENCE);
+                    let until = Instant::now() + PATIENCE;
+                    self.admit(Waiting { open, until, held: Held::default() });
                 }
             }
             ToNode::Close { session, reason } => match self.waiting.remove(&session) {
@@ -48,52 +52,60 @@ impl Agent {
                 }
                 None => self.close(session, reason),
             },
-            ToNode::Flags { session, flags } => {
+            ToNode::Flags { session, change } => {
                 if let Some(waiting) = self.waiting.get_mut(&session) {
-                    waiting.open.flags = flags;
+                    waiting.open.flags = change.apply(waiting.open.flags);
                 } else {
-                    self.command(session, Command::Flags { session, flags });
+                    self.ask(session, |held| held.change(change));
                 }
             }
             ToNode::View { session, slot, view } => {
-                self.command(session, Command::View { session, slot, view });
+                if view.is_none() {
+                    self.hub.forget_view(session, slot);
+                }
+                if let Some(waiting) = self.waiting.get_mut(&session) {
+                    waiting.held.view(slot, view);
+                } else {
+                    self.ask(session, |held| held.view(slot, view));
+                }
             }
         }
     }
 
     /// Opens the session, lets it wait, or refuses it.
-    fn admit(&mut self, open: Box<OpenSession>, until: Instant) {
+    fn admit(&mut self, waiting: Waiting) {
+        let open = &waiting.open;
         if open.boot != self.boot {
-            return self.refuse(&open, RefuseReason::StaleBoot);
+            return self.refuse(open, RefuseReason::StaleBoot);
         }
         if self.fenced() || self.stopping {
-            return self.refuse(&open, RefuseReason::UnknownRoom);
+            return self.refuse(open, RefuseReason::UnknownRoom);
         }
         if self.seats.len() + self.waiting.len() >= self.max_sessions {
-            return self.refuse(&open, RefuseReason::Full);
+            return self.refuse(open, RefuseReason::Full);
         }
         match self.rooms.get(open.room) {
             Some(held) if open.generation < held.generation => {
-                self.refuse(&open, RefuseReason::StaleGeneration);
+                self.refuse(open, RefuseReason::StaleGeneration);
             }
             Some(held) if open.generation == held.generation => {
                 // The answer carries that worker's address: nobody would be there.
                 if open.worker == held.worker {
-                    self.open(open);
+                    self.open(waiting.open, waiting.held);
                 } else {
-                    self.refuse(&open, RefuseReason::Invalid);
+                    self.refuse(open, RefuseReason::Invalid);
                 }
             }
             Some(_) | None if self.waiting.len() >= MAX_WAITING => {
-                self.refuse(&open, RefuseReason::UnknownRoom);
+                self.refuse(open, RefuseReason::UnknownRoom);
             }
             Some(_) | None => {
-                self.waiting.insert(open.session, Waiting { open, until });
+                self.waiting.insert(open.session, waiting);
             }
         }
     }
 
-    fn open(&mut self, open: Box<OpenSession>) {
+    fn open(&mut self, open: Box<OpenSession>, held: Held) {
         let (session, room, worker) = (open.session, open.room, open.worker);
         // The DTLS thread knows of it first: the client's ClientHello may come at once.
         let fingerprint = match open.keying {
@@ -107,6 +119,7 @@ impl Agent {
             Ok(()) => {
                 let dtls = fingerprint.is_some();
                 self.seats.insert(session, Seat { worker, room, dtls });
+                self.ask(session, |asked| *asked = held);
             }
             Err(_) => {
                 self.dtls.forget(session);
@@ -130,20 +143,33 @@ impl Agent {
         if seat.dtls {
             self.dtls.close(session, seat.worker, reason);
         } else {
-            self.command(session, Command::Close { session, reason });
+            self.ask(session, |held| held.close(reason));
         }
     }
 
-    /// Posts a command to a session's worker. Commands for sessions that are not here crossed
-    /// their end.
-    fn command(&mut self, session: SessionId, command: Command) {
+    /// Asks a session's worker for something. While its mailbox is full, the wish is held back and
+    /// posted with the next tick: control and node would differ for ever otherwise. Wishes for
+    /// sessions that are not here crossed their end.
+    fn ask(&mut self, session: SessionId, wish: impl FnOnce(&mut Held)) {
         let Some(seat) = self.seats.get(&session) else { return };
-        if self.mailboxes.send(seat.worker, command).is_err() {
-            // Control and node would differ for ever; the control plane's next command mends it,
-            // and a session that should end does so when its client falls silent.
-            tracing::error!(%session, room = %seat.room, "a worker's mailbox is full: command lost");
-            metrics::counter!("hype_commands_lost_total").increment(1);
+        // What was held back before is told first.
+        let mut held = self.held.remove(&session).unwrap_or_default();
+        wish(&mut held);
+        let post = |command| self.mailboxes.send(seat.worker, command).is_ok();
+        if !held.post(session, post) {
+            metrics::counter!("hype_commands_held_back_total").increment(1);
+            tracing::warn!(%session, room = %seat.room, "a worker's mailbox is full");
+            self.held.insert(session, held);
         }
+    }
+
+    /// Tries again to post what was held back.
+    pub(super) fn post_held(&mut self) {
+        let (seats, mailboxes) = (&self.seats, &self.mailboxes);
+        self.held.retain(|session, held| {
+            let Some(seat) = seats.get(session) else { return false };
+            !held.post(*session, |command| mailboxes.send(seat.worker, command).is_ok())
+        });
     }
 
     /// Rooms were opened: who waits for them is let in.
@@ -155,8 +181,8 @@ impl Agent {
             .map(|(session, _)| *session)
             .collect();
         for session in ids {
-            if let Some(Waiting { open, until }) = self.waiting.remove(&session) {
-                self.admit(open, until);
+            if let Some(waiting) = self.waiting.remove(&session) {
+                self.admit(waiting);
             }
         }
     }

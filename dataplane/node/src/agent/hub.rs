@@ -1,12 +1,13 @@
 //! Tells every connected control replica what happens on this node. A new one gets a snapshot
-//! first: hello, all sessions, end. One that does not drain its pipe is cut off: its next
+//! first: hello, all sessions, who speaks and what video slots show, end. One that does not drain its pipe is cut off: its next
 //! connection starts with a snapshot, so nothing stays wrong (see `hype_protocol::pipe`).
 
 use std::collections::HashMap;
 use std::time::Duration;
 
-use hype_protocol::id::SessionId;
-use hype_protocol::observation::{FromNode, SessionStatus, ToNode};
+use hype_protocol::id::{RoomId, SessionId, SourceId};
+use hype_protocol::media::MAX_VIDEO_SLOTS;
+use hype_protocol::observation::{FromNode, SessionStatus, ToNode, ViewState};
 use hype_protocol::pipe::{CAPACITY, NodeEnd};
 use tokio::sync::mpsc;
 use tokio::task::{AbortHandle, JoinHandle};
@@ -33,12 +34,31 @@ pub struct Hub {
     next: u64,
     links: HashMap<LinkId, Link>,
     sessions: HashMap<SessionId, SessionStatus>,
+    /// Rooms with sessions.
+    rooms: HashMap<RoomId, Room>,
+    /// How slots stand, by slot; of live sessions only.
+    views: HashMap<SessionId, [Option<ViewState>; MAX_VIDEO_SLOTS]>,
+}
+
+#[derive(Default)]
+struct Room {
+    sessions: usize,
+    /// As last told; none before the first time.
+    speakers: Option<Vec<SourceId>>,
 }
 
 impl Hub {
     /// With the first message of every connection, and where messages from replicas go.
     pub fn new(hello: FromNode, inbox: mpsc::Sender<Input>) -> Self {
-        Self { hello, inbox, next: 0, links: HashMap::new(), sessions: HashMap::new() }
+        Self {
+            hello,
+            inbox,
+            next: 0,
+            links: HashMap::new(),
+            sessions: HashMap::new(),
+            rooms: HashMap::new(),
+            views: HashMap::new(),
+        }
     }
 
     /// All live sessions.
@@ -60,8 +80,19 @@ impl Hub {
         let id = LinkId(self.next);
         self.next += 1;
         let sessions = self.sessions.values().cloned().map(Box::new).map(FromNode::Session);
+        let speakers = self.rooms.iter().filter_map(|(room, known)| {
+            let (room, speakers) = (*room, known.speakers.clone()?);
+            Some(FromNode::Speakers { room, speakers })
+        });
+        let views = self.views.iter().flat_map(|(session, slots)| {
+            (0..).zip(slots).filter_map(|(slot, state)| {
+                Some(FromNode::View { session: *session, slot, state: (*state)? })
+            })
+        });
         let snapshot: Vec<FromNode> = std::iter::once(self.hello.clone())
             .chain(sessions)
+            .chain(speakers)
+            .chain(views)
             .chain(std::iter::once(FromNode::SnapshotEnd))
             .collect();
         let (queue, waiting) = mpsc::channel(CAPACITY);
@@ -98,12 +129,56 @@ impl Hub {
     /// A session is new or changed. Returns what was known of it before.
     pub fn session(&mut self, status: SessionStatus) -> Option<SessionStatus> {
         self.broadcast(&FromNode::Session(Box::new(status.clone())));
-        self.sessions.insert(status.session, status)
+        let room = status.room;
+        let before = self.sessions.insert(status.session, status);
+        if before.is_none() {
+            self.rooms.entry(room).or_default().sessions += 1;
+        }
+        before
+    }
+
+    /// Other people speak in a room.
+    pub fn speakers(&mut self, room: RoomId, speakers: Vec<SourceId>) {
+        // An empty room has nobody to tell a late replica of.
+        if let Some(known) = self.rooms.get_mut(&room) {
+            known.speakers = Some(speakers.clone());
+        }
+        self.broadcast(&FromNode::Speakers { room, speakers });
+    }
+
+    /// A video slot stands otherwise.
+    pub fn view(&mut self, session: SessionId, slot: u8, state: ViewState) {
+        if self.sessions.contains_key(&session) {
+            let slots = self.views.entry(session).or_default();
+            if let Some(known) = slots.get_mut(usize::from(slot)) {
+                *known = Some(state);
+            }
+        }
+        self.broadcast(&FromNode::View { session, slot, state });
+    }
+
+    /// A video slot shows nothing any more, which is told by nobody.
+    pub fn forget_view(&mut self, session: SessionId, slot: u8) {
+        let slots = self.views.get_mut(&session);
+        if let Some(known) = slots.and_then(|slots| slots.get_mut(usize::from(slot))) {
+            *known = None;
+        }
     }
 
     /// A session is gone. Returns what was known of it.
     pub fn remove(&mut self, session: SessionId) -> Option<SessionStatus> {
-        self.sessions.remove(&session)
+        let status = self.sessions.remove(&session)?;
+        self.views.remove(&session);
+        if let Some(known) = self.rooms.get_mut(&status.room) {
+            known.sessions -= 1;
+            if let Some(speakers) = &mut known.speakers {
+                speakers.retain(|source| *source != session.source());
+            }
+            if known.sessions == 0 {
+                self.rooms.remove(&status.room);
+            }
+        }
+        Some(status)
     }
 
     /// Ends all connections once they have taken what was told, or after `patience`.
@@ -167,7 +242,7 @@ async fn pass_down(mut receiver: mpsc::Receiver<ToNode>, id: LinkId, inbox: mpsc
 
 #[cfg(test)]
 mod tests {
-    use hype_protocol::id::{BootId, RoomId, UserId};
+    use hype_protocol::id::{BootId, UserId};
     use hype_protocol::observation::VoiceFlags;
     use hype_protocol::pipe;
     use hype_protocol::secret::BootSecret;
@@ -235,6 +310,38 @@ mod tests {
         assert_eq!(sessions, many - 1);
         hub.finish(Duration::from_secs(1)).await;
         assert_eq!(late.receiver.recv().await, None);
+    }
+
+    #[tokio::test]
+    async fn a_late_replica_learns_who_speaks_and_what_slots_show() {
+        let (mut hub, _inputs) = hub();
+        hub.session(status(1));
+        hub.session(status(2));
+        hub.session(status(2));
+        hub.speakers(RoomId(1), vec![SourceId(1)]);
+        hub.speakers(RoomId(1), vec![SourceId(1), SourceId(2)]);
+        hub.speakers(RoomId(404), vec![SourceId(3)]);
+        for (session, slot) in [(1, 0), (2, 0), (2, 3), (2, 200), (404, 0)] {
+            hub.view(SessionId(session), slot, ViewState::Waiting);
+        }
+        hub.view(SessionId(2), 3, ViewState::Live);
+        hub.forget_view(SessionId(2), 0);
+        hub.remove(SessionId(1));
+        let (node, mut control) = pipe::pair();
+        hub.attach(node);
+        let mut told = Vec::new();
+        while told.last() != Some(&FromNode::SnapshotEnd) {
+            told.push(control.receiver.recv().await.expect("the snapshot goes on"));
+        }
+        let expected = [
+            FromNode::Session(Box::new(status(2))),
+            FromNode::Speakers { room: RoomId(1), speakers: vec![SourceId(2)] },
+            FromNode::View { session: SessionId(2), slot: 3, state: ViewState::Live },
+            FromNode::SnapshotEnd,
+        ];
+        assert_eq!(told[1..], expected);
+        hub.remove(SessionId(2));
+        assert!(hub.rooms.is_empty() && hub.views.is_empty(), "nothing stays behind");
     }
 
     #[tokio::test]

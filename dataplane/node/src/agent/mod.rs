@@ -7,7 +7,9 @@ mod admission;
 mod backoff;
 pub mod dtls;
 mod follow;
+mod held;
 mod hub;
+mod in_process;
 mod link;
 mod process;
 mod registration;
@@ -36,14 +38,16 @@ use crate::worker::{EventStream, Handle};
 use crate::{Error, Links};
 use admission::Waiting;
 use follow::Update;
+use held::Held;
 use hub::{Hub, LinkId};
+use in_process::Connector;
 use rooms::{RoomAction, Rooms};
 use telemetry::Telemetry;
 use workers::Mailboxes;
 
 /// Messages that may wait for the agent; whoever brings one more waits.
 const INBOX: usize = 4096;
-/// How often waiting sessions and held-back room commands are looked at.
+/// How often waiting sessions, held-back commands and the in-process link are looked at.
 const TICK: Duration = Duration::from_millis(50);
 /// How often load and quality are told.
 const STATS: Duration = Duration::from_secs(2);
@@ -100,6 +104,10 @@ struct Agent {
     rooms: Rooms,
     seats: HashMap<SessionId, Seat>,
     waiting: HashMap<SessionId, Waiting>,
+    /// What sessions' workers had no room for yet; only sessions of `seats`.
+    held: HashMap<SessionId, Held>,
+    /// In `hype up` only.
+    connector: Option<Connector>,
     spec: Option<NodeSpec>,
     /// A room command found a full mailbox.
     held_back: bool,
@@ -137,6 +145,8 @@ pub(crate) async fn run(
         hub: Hub::new(hello, inbox.clone()),
         seats: HashMap::new(),
         waiting: HashMap::new(),
+        held: HashMap::new(),
+        connector: None,
         spec: None,
         held_back: false,
         stopping: false,
@@ -157,8 +167,8 @@ pub(crate) async fn run(
         tasks.spawn(admin::serve(listener, pages));
     }
     let dialing = match links {
-        Links::InProcess(end) => {
-            agent.hub.attach(end);
+        Links::InProcess(control) => {
+            agent.connector = Some(Connector::new(control));
             None
         }
         Links::Quic(identity) => {
@@ -193,12 +203,15 @@ pub(crate) async fn run(
     if outcome.is_ok() {
         agent.close_all();
         let deadline = Instant::now() + CLOSING;
-        while !agent.seats.is_empty() {
-            let Ok(Some(input)) = tokio::time::timeout_at(deadline, inputs.recv()).await else {
-                break;
-            };
-            if agent.handle(input).is_err() {
-                break;
+        while !agent.seats.is_empty() && Instant::now() < deadline {
+            tokio::select! {
+                Some(input) = inputs.recv() => {
+                    if agent.handle(input).is_err() {
+                        break;
+                    }
+                }
+                _ = tick.tick() => agent.post_held(),
+                () = tokio::time::sleep_until(deadline) => break,
             }
         }
     }
@@ -286,10 +299,10 @@ impl Agent {
                 self.hub.broadcast(&FromNode::Refused { session, room, reason });
             }
             Event::Speakers { room, speakers } => {
-                self.hub.broadcast(&FromNode::Speakers { room, speakers });
+                self.hub.speakers(room, speakers);
             }
             Event::View { session, slot, state } => {
-                self.hub.broadcast(&FromNode::View { session, slot, state });
+                self.hub.view(session, slot, state);
             }
             // The library keeps its last flight together with what `close_notify` needs: about
             // 11 KB by DTLS 1.2 and 5 KB by 1.3, until the session ends.
@@ -299,6 +312,7 @@ impl Agent {
     }
 
     fn forget(&mut self, session: SessionId) {
+        self.held.remove(&session);
         if self.seats.remove(&session).is_some_and(|seat| seat.dtls) {
             self.dtls.forget(session);
         }
@@ -355,9 +369,14 @@ impl Agent {
     }
 
     fn tick(&mut self) {
+        let (links, now) = (self.hub.links(), Instant::now());
+        if let Some(end) = self.connector.as_mut().and_then(|made| made.poll(links, now)) {
+            self.hub.attach(end);
+        }
         if self.held_back {
             self.apply_rooms();
         }
+        self.post_held();
         self.expire_waiting();
     }
 

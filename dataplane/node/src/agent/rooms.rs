@@ -164,8 +164,12 @@ impl Rooms {
         let nothing = HashMap::new();
         let actions = reconcile(&self.current, if fenced { &nothing } else { &self.wanted });
         let (mut opened, mut done) = (Vec::new(), true);
+        // A room moves only once its old worker was told: else nobody would ever close it there.
+        let mut kept_back = None;
         for action in actions {
-            if !tell(action) {
+            let (RoomAction::Open(room, _) | RoomAction::Close(room, _)) = action;
+            if kept_back == Some(room) || !tell(action) {
+                kept_back = Some(room);
                 done = false;
                 continue;
             }
@@ -185,6 +189,8 @@ impl Rooms {
 
 #[cfg(test)]
 mod tests {
+    use hype_protocol::coordination::Listing;
+
     use super::*;
 
     /// `room:generation@worker/max_peers`, separated by spaces.
@@ -290,5 +296,57 @@ mod tests {
         let (opened, done) = rooms.apply(false, |_| std::mem::take(&mut room_left));
         assert_eq!((opened, done), (vec![RoomId(1)], false));
         assert_eq!(rooms.apply(false, |_| true), (vec![RoomId(2)], true));
+    }
+
+    #[test]
+    fn a_room_does_not_move_before_its_old_worker_was_told() {
+        let node: NodeId = "n1".parse().expect("a valid name");
+        let mut rooms = Rooms::new(&node, 2);
+        rooms.update(Update::Reload(vec![entry(&node, 1, 5, 0)]));
+        rooms.apply(false, |_| true);
+        rooms.update(Update::Reload(vec![entry(&node, 1, 6, 1), entry(&node, 2, 6, 1)]));
+        let (opened, done) =
+            rooms.apply(false, |action| !matches!(action, RoomAction::Close(_, WorkerId(0))));
+        assert_eq!((opened, done), (vec![RoomId(2)], false), "only worker 0's mailbox is full");
+        assert_eq!(rooms.get(RoomId(1)).map(|held| held.worker), Some(WorkerId(0)));
+        let mut told = Vec::new();
+        rooms.apply(false, |action| {
+            told.push(action);
+            true
+        });
+        assert_eq!(text(&told), "-1@0 +1:6@1/10");
+    }
+
+    #[test]
+    fn a_store_that_lost_its_past_closes_no_room() {
+        let node: NodeId = "n1".parse().expect("a valid name");
+        let mut rooms = Rooms::new(&node, 2);
+        let mut progress = super::super::follow::Progress::default();
+        let follow = |rooms: &mut Rooms, update| {
+            rooms.update(update);
+            let mut told = Vec::new();
+            rooms.apply(false, |action| {
+                told.push(action);
+                true
+            });
+            text(&told)
+        };
+        let listing = |entries, revision| Listing { entries, revision };
+        let delete =
+            |room, revision| Change::Delete { key: key::assignment(&node, RoomId(room)), revision };
+        let both = vec![entry(&node, 1, 50, 0), entry(&node, 2, 60, 1)];
+        let update = progress.listed(listing(both, 100));
+        assert_eq!(follow(&mut rooms, update), "+1:50@0/10 +2:60@1/10");
+        let update = progress.listed(listing(Vec::new(), 1));
+        assert_eq!(follow(&mut rooms, update), "", "it came back empty");
+        let older = vec![entry(&node, 1, 40, 1), entry(&node, 3, 70, 0)];
+        let update = progress.listed(listing(older, 90));
+        assert_eq!(follow(&mut rooms, update), "+3:70@0/10", "from an older backup");
+        let update = progress.changed(vec![Change::Put(entry(&node, 4, 91, 0)), delete(2, 91)]);
+        assert_eq!(follow(&mut rooms, update), "+4:91@0/10");
+        let update = progress.changed(vec![delete(2, 101)]);
+        assert_eq!(follow(&mut rooms, update), "-2@1", "past what was seen before");
+        let update = progress.listed(listing(vec![entry(&node, 4, 91, 0)], 102));
+        assert_eq!(follow(&mut rooms, update), "-1@0 -3@0");
     }
 }

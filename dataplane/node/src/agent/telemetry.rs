@@ -223,7 +223,10 @@ fn describe() {
     describe_counter!("hype_dtls_failures_total", "DTLS handshakes failed, by reason");
     describe_counter!("hype_sessions_closed_total", "Sessions ended, by reason");
     describe_counter!("hype_sessions_refused_total", "Sessions not opened, by reason");
-    describe_counter!("hype_commands_lost_total", "Commands that found a worker's mailbox full");
+    describe_counter!(
+        "hype_commands_held_back_total",
+        "Commands that waited for room in a worker's mailbox"
+    );
     describe_gauge!("hype_worker_busy_ratio", "Share of time that a worker used its core, 0-1");
     describe_gauge!("hype_worker_sessions", "Sessions of a worker");
     describe_gauge!("hype_control_connections", "Control replicas connected");

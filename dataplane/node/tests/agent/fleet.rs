@@ -15,13 +15,14 @@ use hype_protocol::media::{
     Codec, CodecMapping, HeaderExtensions, Mid, ReceiveLine, SendLine, SessionMedia, SourceKind,
 };
 use hype_protocol::observation::{
-    CloseReason, FromNode, Keying, OpenSession, RefuseReason, SessionStatus, ToNode, VoiceFlags,
+    CloseReason, FlagsChange, FromNode, Keying, OpenSession, RefuseReason, SessionStatus, ToNode,
+    VoiceFlags,
 };
 use hype_protocol::pipe::{self, ControlEnd};
 use hype_protocol::record::{self, Assignment, ControlLive, NodeLive};
 use hype_protocol::secret::{BootKeys, SrtpProfile};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::sync::{oneshot, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 
 const PATIENCE: Duration = Duration::from_secs(6);
@@ -56,15 +57,25 @@ pub struct Running {
     ready: watch::Receiver<bool>,
     stop: oneshot::Sender<()>,
     run: JoinHandle<Result<(), hype_node::Error>>,
+    links: Option<mpsc::Receiver<ControlEnd>>,
 }
 
 impl Running {
     /// Starts one with an in-process control end, which has read the snapshot.
     pub async fn start(config: Config) -> (Self, Control) {
-        let (node_end, control_end) = pipe::pair();
-        let running = Self::with_links(config, Memory::new(), Links::InProcess(node_end)).await;
-        let control = Control::connected(control_end, &running.live).await;
+        let (connector, links) = mpsc::channel(1);
+        let mut running =
+            Self::with_links(config, Memory::new(), Links::InProcess(connector)).await;
+        running.links = Some(links);
+        let control = running.next_link().await;
         (running, control)
+    }
+
+    /// The next in-process link that the node makes, with its snapshot read.
+    pub async fn next_link(&mut self) -> Control {
+        let links = self.links.as_mut().expect("it was started with in-process links");
+        let end = tokio::time::timeout(PATIENCE, links.recv()).await.expect("in time");
+        Control::connected(end.expect("the node is there"), &self.live).await
     }
 
     async fn with_links(config: Config, memory: Memory, links: Links) -> Self {
@@ -75,7 +86,7 @@ impl Running {
         let run = tokio::spawn(node.run(store.clone(), links, async {
             let _ = stopped.await;
         }));
-        let running = Self { live, memory, store, admin, ready, stop, run };
+        let running = Self { live, memory, store, admin, ready, stop, run, links: None };
         running.until_ready(true, PATIENCE).await;
         running
     }
@@ -133,16 +144,19 @@ impl Control {
         let first = end.receiver.recv().await;
         let Some(FromNode::Hello { node, boot, secret }) = first else { panic!("{first:?}") };
         assert_eq!((&node, boot), (&live.node, live.boot));
-        let mut snapshot = Vec::new();
+        let (mut snapshot, mut told) = (Vec::new(), VecDeque::new());
         loop {
             match end.receiver.recv().await.expect("the snapshot goes on") {
                 FromNode::Session(status) => snapshot.push(*status),
                 FromNode::SnapshotEnd => break,
+                other @ (FromNode::Speakers { .. } | FromNode::View { .. }) => {
+                    told.push_back(other)
+                }
                 other => panic!("{other:?} inside the snapshot"),
             }
         }
         let keys = BootKeys::new(&node, &secret);
-        Self { end, boot, keys, snapshot, told: VecDeque::new() }
+        Self { end, boot, keys, snapshot, told }
     }
 
     pub async fn send(&self, message: ToNode) {
@@ -323,7 +337,8 @@ pub async fn over_quic() {
     assert_eq!(second.snapshot.len(), 1);
     assert_eq!(second.snapshot[0].session, open.session);
     let flags = VoiceFlags { server_mute: true, ..VoiceFlags::default() };
-    second.send(ToNode::Flags { session: open.session, flags }).await;
+    let change = FlagsChange { server_mute: Some(true), ..FlagsChange::default() };
+    second.send(ToNode::Flags { session: open.session, change }).await;
     for control in [&mut first, &mut second] {
         let until = control.until(|message| match message {
             FromNode::Session(status) if status.flags == flags => Some(()),

@@ -7,9 +7,12 @@ mod fleet;
 use std::time::{Duration, Instant};
 
 use hype_node::{Error, Node, config::Config};
-use hype_protocol::id::{BootId, Generation, RoomId, SessionId, WorkerId};
+use hype_protocol::id::{BootId, Generation, RoomId, SessionId, SourceId, WorkerId};
 use hype_protocol::key;
-use hype_protocol::observation::{CloseReason, FromNode, Keying, RefuseReason, ToNode, VoiceFlags};
+use hype_protocol::media::{Mid, ReceiveLine, SourceKind, VideoSlot};
+use hype_protocol::observation::{
+    CloseReason, FlagsChange, FromNode, Keying, RefuseReason, ToNode, View, ViewState, VoiceFlags,
+};
 use hype_protocol::record::{NodeLive, NodeSpec, NodeState};
 use hype_protocol::secret::SrtpProfile;
 
@@ -33,7 +36,8 @@ async fn a_native_session_from_the_first_message_to_the_last() {
     assert!(control.session(open.session).await.connected);
 
     let flags = VoiceFlags { self_mute: true, ..VoiceFlags::default() };
-    control.send(ToNode::Flags { session: open.session, flags }).await;
+    let change = FlagsChange { self_mute: Some(true), ..FlagsChange::default() };
+    control.send(ToNode::Flags { session: open.session, change }).await;
     assert_eq!(control.session(open.session).await.flags, flags);
 
     // The first report may be from before.
@@ -104,6 +108,38 @@ async fn what_cannot_be_opened_is_refused() {
     control.closed(first.session).await;
     control.send(ToNode::Open(first.clone())).await;
     assert_eq!(control.refused(first.session).await, RefuseReason::Duplicate);
+    node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_waiting_session_asks_for_holds_once_its_room_is_there() {
+    let (mut node, mut control) = Running::start(config()).await;
+    let mut open = control.native(&node, ROOM, 5, 1);
+    let mid = Mid::try_from("9".to_owned()).expect("a valid mid");
+    let video = ReceiveLine { mid, ssrc: 2000, rtx_ssrc: None };
+    open.media.video_slots = vec![VideoSlot { video, sound: None }];
+    open.flags.self_mute = true;
+    let session = open.session;
+    control.send(ToNode::Open(open)).await;
+    let view = View { source: SourceId(1), kind: SourceKind::Camera, height: None };
+    control.send(ToNode::View { session, slot: 0, view: Some(view) }).await;
+    let change = FlagsChange { server_deaf: Some(true), ..FlagsChange::default() };
+    control.send(ToNode::Flags { session, change }).await;
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    node.assign(ROOM, 5, 1).await;
+    let flags = VoiceFlags { self_mute: true, server_deaf: true, ..VoiceFlags::default() };
+    assert_eq!(control.session(session).await.flags, flags);
+    let expected = FromNode::View { session, slot: 0, state: ViewState::Waiting };
+    control.until(|message| (message == expected).then_some(())).await;
+
+    // A link that ends is made anew, and tells all of it again.
+    drop(control);
+    let mut control = node.next_link().await;
+    assert_eq!(control.snapshot.len(), 1);
+    assert_eq!((control.snapshot[0].session, control.snapshot[0].flags), (session, flags));
+    control.until(|message| (message == expected).then_some(())).await;
+    control.send(ToNode::Close { session, reason: CloseReason::Left }).await;
+    assert_eq!(control.closed(session).await, CloseReason::Left);
     node.stop().await;
 }
 

@@ -49,6 +49,19 @@ impl MissingPackets {
         self.highest
     }
 
+    /// Forgets all; the next packet starts anew.
+    pub(crate) fn clear(&mut self) {
+        self.highest = None;
+        self.missing.clear();
+    }
+
+    /// Whether [`Self::note`] would say [`Arrival::TooMuchLost`].
+    pub(crate) fn leaps(&self, index: u64) -> bool {
+        self.highest.is_some_and(|highest| {
+            index > highest && index - highest - 1 > (LIMIT - self.missing.len()) as u64
+        })
+    }
+
     /// Notes a packet.
     pub(crate) fn note(&mut self, index: u64, now: Timestamp) -> Arrival {
         let Some(highest) = self.highest else {
@@ -64,9 +77,9 @@ impl MissingPackets {
                 Err(_) => Arrival::Duplicate,
             };
         }
+        let leaps = self.leaps(index);
         self.highest = Some(index);
-        let gap = index - highest - 1;
-        if gap > (LIMIT - self.missing.len()) as u64 {
+        if leaps {
             self.missing.clear();
             return Arrival::TooMuchLost;
         }

@@ -2,7 +2,7 @@
 //! They come at control rate and may allocate.
 
 use hype_protocol::id::{Generation, RoomId, SessionId};
-use hype_protocol::observation::{CloseReason, Keying, OpenSession, RefuseReason, VoiceFlags};
+use hype_protocol::observation::{CloseReason, FlagsChange, Keying, OpenSession, RefuseReason};
 use hype_protocol::secret::SrtpKeying;
 
 use crate::drop_reason::DropReason;
@@ -82,7 +82,8 @@ impl Engine {
                 if self.used_native.len() >= MAX_NATIVE {
                     return Err(RefuseReason::Full);
                 }
-                let keying = self.config.boot_keys.native_keying(self.config.worker, open.session, profile);
+                let keying =
+                    self.config.boot_keys.native_keying(self.config.worker, open.session, profile);
                 Some(both_directions(&keying).map_err(|_| RefuseReason::Invalid)?)
             }
         };
@@ -163,9 +164,10 @@ impl Engine {
         }
     }
 
-    pub(super) fn set_flags(&mut self, id: SessionId, flags: VoiceFlags) {
+    pub(super) fn set_flags(&mut self, id: SessionId, change: FlagsChange) {
         let Some(&key) = self.by_id.get(&id) else { return };
         let session = &mut self.sessions[key];
+        let flags = change.apply(session.flags);
         if session.flags == flags {
             return;
         }

@@ -130,7 +130,7 @@ impl Engine {
                 outcome
             }
             SourceKind::ScreenAudio => {
-                self.note_stream(key, role, header.ssrc, number, codec, now);
+                self.note_stream(key, role, header.ssrc, number, codec, now)?;
                 let session = &self.sessions[key];
                 let producer = session.producer(role.kind).ok_or(DropReason::NotWatched)?;
                 let packet = SoundPacket {
@@ -151,7 +151,7 @@ impl Engine {
                 };
                 let (timestamp, marker) = (header.timestamp, header.marker);
                 if !retransmission {
-                    self.note_stream(key, role, header.ssrc, number, codec, now);
+                    self.note_stream(key, role, header.ssrc, number, codec, now)?;
                     let packet = Incoming { role, codec, index, timestamp, marker, extra };
                     return self.forward_video(now, key, &packet, payload, out);
                 }
@@ -199,6 +199,9 @@ impl Engine {
     }
 
     /// Notes a packet of a layer: its producer starts, its codec or SSRC changes, it flows again.
+    ///
+    /// # Errors
+    /// [`DropReason::RestartTooSoon`] when such a change follows another one too soon.
     fn note_stream(
         &mut self,
         key: usize,
@@ -207,24 +210,40 @@ impl Engine {
         number: u32,
         codec: Codec,
         now: Timestamp,
-    ) {
+    ) -> Result<(), DropReason> {
         let kind = role.kind;
         if self.sessions[key].producer(kind).is_none() {
             self.start_producer(key, kind, codec, now);
         }
-        let Some(producer) = self.sessions[key].producer_mut(kind) else { return };
-        producer.last_at = now;
+        let producer = self.sessions[key].producer_mut(kind).ok_or(DropReason::NotWatched)?;
+        let layer =
+            producer.layers.get_mut(usize::from(role.layer)).ok_or(DropReason::UnknownRid)?;
         let other_codec = producer.codec != codec;
-        producer.codec = codec;
-        let Some(layer) = producer.layers.get_mut(usize::from(role.layer)) else { return };
-        layer.last_at = now;
         let restarted = layer.stream != number;
+        let other_ssrc = restarted && layer.stream != 0;
+        // Refused before anything changes: what flowed before goes on.
+        if other_codec && !producer.codec_changes.is_ready(now)
+            || other_ssrc && !layer.restarts.is_ready(now)
+        {
+            return Err(DropReason::RestartTooSoon);
+        }
+        if other_codec {
+            producer.codec_changes.note(now);
+        }
+        if other_ssrc {
+            layer.restarts.note(now);
+        }
+        producer.last_at = now;
+        producer.codec = codec;
+        layer.last_at = now;
         if restarted {
             // Another SSRC: neither its numbers nor its pictures go on.
             layer.ssrc = ssrc;
             layer.stream = number;
-            layer.missing = Default::default();
-            layer.cache = None;
+            layer.missing.clear();
+            if let Some(cache) = &mut layer.cache {
+                cache.clear();
+            }
         }
         let began = !layer.flowing;
         layer.flowing = true;
@@ -237,6 +256,7 @@ impl Engine {
         if other_codec || restarted || began {
             self.select_layers(key, kind);
         }
+        Ok(())
     }
 
     fn forward_sound<T: Transmit>(
@@ -284,11 +304,15 @@ impl Engine {
         let run = producer.run_of(usize::from(role.layer));
         let layer =
             producer.layers.get_mut(usize::from(role.layer)).ok_or(DropReason::UnknownRid)?;
+        if layer.missing.leaps(index) && !layer.restarts.is_ready(now) {
+            return Err(DropReason::RestartTooSoon);
+        }
         let arrival = layer.missing.note(index, now);
         match arrival {
             Arrival::Newest | Arrival::Recovered => {}
             Arrival::Duplicate => return Err(DropReason::Duplicate),
             Arrival::TooMuchLost => {
+                layer.restarts.note(now);
                 // Nothing that refers to the lost pictures can be shown.
                 self.restart_viewers(key, role.kind, Some(role.layer));
                 self.select_layers(key, role.kind);

@@ -184,7 +184,7 @@ impl Engine {
                     self.close(key, reason, now);
                 }
             }
-            Command::Flags { session, flags } => self.set_flags(session, flags),
+            Command::Flags { session, change } => self.set_flags(session, change),
             Command::View { session, slot, view } => self.set_view(session, slot, view, now),
         }
     }

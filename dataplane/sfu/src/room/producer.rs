@@ -16,6 +16,28 @@ pub(crate) const SILENCE: Duration = Duration::from_secs(2);
 /// A camera's layer that sent nothing for this long does not flow; others are shown instead.
 const CAMERA_LAYER_SILENCE: Duration = Duration::from_millis(700);
 
+/// The least time between two restarts of one layer, or two changes of one producer's codec.
+pub(crate) const RESTART_SPACING: Duration = Duration::from_millis(500);
+
+/// When something restarted last. A restart costs much more than a packet (viewers wait for a key
+/// frame, the agent is told), so whoever sends must not be able to cause one by each packet.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct RestartPace {
+    last: Option<Timestamp>,
+}
+
+impl RestartPace {
+    /// Whether it may restart now.
+    pub(crate) fn is_ready(self, now: Timestamp) -> bool {
+        self.last.is_none_or(|last| now.since(last) >= RESTART_SPACING)
+    }
+
+    /// It restarts.
+    pub(crate) fn note(&mut self, now: Timestamp) {
+        self.last = Some(now);
+    }
+}
+
 /// Who watches: a consumer of a peer in the same room.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Viewer {
@@ -32,6 +54,7 @@ pub(crate) struct Producer {
     pub(crate) run: u32,
     pub(crate) kind: SourceKind,
     pub(crate) codec: Codec,
+    pub(crate) codec_changes: RestartPace,
     pub(crate) layers: Vec<Layer>,
     pub(crate) viewers: Vec<Viewer>,
     pub(crate) last_at: Timestamp,
@@ -42,8 +65,9 @@ pub(crate) struct Producer {
 pub(crate) struct Layer {
     /// Latched; 0 until its first packet.
     pub(crate) ssrc: u32,
-    /// Number of the latched stream: another SSRC is another one.
+    /// Number of the latched stream: another SSRC is another one. 0 until its first packet.
     pub(crate) stream: u32,
+    pub(crate) restarts: RestartPace,
     pub(crate) last_at: Timestamp,
     pub(crate) flowing: bool,
     /// Some viewer is shown, or waits for, this layer.
@@ -63,7 +87,15 @@ impl Producer {
         now: Timestamp,
     ) -> Self {
         let layers = (0..layers.max(1)).map(|_| Layer::default()).collect();
-        Self { run, kind, codec, layers, viewers: Vec::new(), last_at: now }
+        Self {
+            run,
+            kind,
+            codec,
+            codec_changes: RestartPace::default(),
+            layers,
+            viewers: Vec::new(),
+            last_at: now,
+        }
     }
 
     /// What keeps runs of different layers and streams apart in a consumer's rewriter.

@@ -46,8 +46,17 @@ impl PacketCache {
         }
     }
 
-    /// Keeps a packet, at the cost of the oldest.
+    /// Forgets all packets: another stream's indexes mean others.
+    pub(crate) fn clear(&mut self) {
+        self.entries.fill(Entry::default());
+    }
+
+    /// Keeps a packet, at the cost of the oldest. One that comes so late that its place has a
+    /// newer one is not kept.
     pub(crate) fn insert(&mut self, index: u64, extra: &[u8], payload: &[u8]) {
+        if self.entries[Self::place(index)].number > index + 1 {
+            return;
+        }
         let total = extra.len() + payload.len();
         let (Ok(extra_len), Ok(len)) = (u8::try_from(extra.len()), u16::try_from(payload.len()))
         else {
@@ -145,9 +154,12 @@ impl SentRecords {
         Self { records: vec![None; RECORDS].into_boxed_slice() }
     }
 
-    /// Notes a packet that was sent.
+    /// Notes a packet that was sent; a newer one keeps its place.
     pub(crate) fn insert(&mut self, record: Record) {
-        self.records[(record.place.index % RECORDS as u64) as usize] = Some(record);
+        let known = &mut self.records[(record.place.index % RECORDS as u64) as usize];
+        if known.is_none_or(|known| known.place.index < record.place.index) {
+            *known = Some(record);
+        }
     }
 
     /// A viewer asks for a sequence number again. None: it is unknown, or was sent less than
@@ -198,6 +210,19 @@ mod tests {
                 assert_eq!(cache.get(old), None);
             }
         }
+    }
+
+    #[test]
+    fn a_cleared_cache_knows_nothing_and_a_late_packet_displaces_no_newer_one() {
+        let mut cache = PacketCache::new();
+        cache.insert(1000, &[], &[1]);
+        cache.insert(1000 - PACKETS as u64, &[], &[2]);
+        assert_eq!(cache.get(1000), Some((&[][..], &[1][..])));
+        assert_eq!(cache.get(1000 - PACKETS as u64), None);
+        cache.clear();
+        assert_eq!(cache.get(1000), None);
+        cache.insert(7, &[], &[3]);
+        assert_eq!(cache.get(7), Some((&[][..], &[3][..])));
     }
 
     #[test]

@@ -5,7 +5,7 @@ use hype_protocol::media::{Codec, HeaderExtensions, VideoSlot};
 use hype_protocol::observation::{View, ViewState};
 
 use crate::engine::random::Random;
-use crate::transport::srtp::OutboundStream;
+use crate::transport::srtp::{OutboundStream, WideOutboundStream};
 
 use super::AUDIO_FRAME;
 use super::consumer::SentCount;
@@ -22,7 +22,7 @@ pub(crate) struct VideoConsumer {
     pub(super) mid: Box<[u8]>,
     pub(crate) ssrc: u32,
     pub(super) rtx_ssrc: Option<u32>,
-    pub(super) stream: OutboundStream,
+    pub(super) stream: WideOutboundStream,
     pub(super) rtx_stream: OutboundStream,
     pub(super) rtx_next: u64,
     pub(crate) rewriter: Rewriter,
@@ -116,7 +116,7 @@ impl VideoConsumer {
             mid: slot.video.mid.as_str().as_bytes().into(),
             ssrc: slot.video.ssrc,
             rtx_ssrc: slot.video.rtx_ssrc,
-            stream: OutboundStream::default(),
+            stream: WideOutboundStream::default(),
             rtx_stream: OutboundStream::default(),
             rtx_next: random.first_index(),
             rewriter: Rewriter::new(90_000, LEAST_VIDEO_ADVANCE, index, timestamp),

@@ -2,6 +2,7 @@
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
@@ -87,18 +88,14 @@ impl Driver {
             }
             Input::Datagram { session, datagram } => {
                 self.queued.fetch_sub(1, Ordering::Relaxed);
-                if let Some(entry) = self.sessions.get_mut(&session) {
-                    if !entry.session.handle_datagram(now, &datagram, &mut self.actions) {
+                self.contain(session, |entry, actions| {
+                    if !entry.session.handle_datagram(now, &datagram, actions) {
                         count_dropped();
                     }
-                    self.carry_out(session);
-                }
+                });
             }
             Input::Close { session, worker, reason } => {
-                if let Some(entry) = self.sessions.get_mut(&session) {
-                    entry.session.close(&mut self.actions);
-                    self.carry_out(session);
-                }
+                self.contain(session, |entry, actions| entry.session.close(actions));
                 self.send(worker, Command::Close { session, reason });
             }
             Input::Forget { session } => {
@@ -118,10 +115,26 @@ impl Driver {
                 && entry.scheduled == Some(at)
             {
                 entry.scheduled = None;
-                entry.session.handle_timeout(now, &mut self.actions);
-                self.carry_out(session);
+                self.contain(session, |entry, actions| entry.session.handle_timeout(now, actions));
             }
         }
+    }
+
+    /// Does a step of one session and what comes of it. The library parses what clients send: if it
+    /// panics, that costs this session and no other one of the thread.
+    fn contain(&mut self, session: SessionId, step: impl FnOnce(&mut Entry, &mut Vec<Action>)) {
+        let Some(entry) = self.sessions.get_mut(&session) else { return };
+        let worker = entry.worker;
+        let actions = &mut self.actions;
+        // What the panic left half done is dropped, so nobody sees it.
+        if catch_unwind(AssertUnwindSafe(|| step(entry, actions))).is_ok() {
+            return self.carry_out(session);
+        }
+        tracing::error!(%session, "a client's DTLS panicked: its session ends");
+        metrics::counter!("hype_dtls_failures_total", "reason" => "panic").increment(1);
+        self.actions.clear();
+        self.sessions.remove(&session);
+        self.send(worker, Command::Close { session, reason: CloseReason::Handshake });
     }
 
     /// Sends what a session wants sent, and schedules its next timer.
@@ -189,5 +202,33 @@ fn profile_name(profile: hype_protocol::secret::SrtpProfile) -> &'static str {
         SrtpProfile::AeadAes128Gcm => "aead_aes_128_gcm",
         SrtpProfile::AeadAes256Gcm => "aead_aes_256_gcm",
         SrtpProfile::Aes128CmSha1_80 => "aes128_cm_sha1_80",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::agent::dtls::Certificate;
+
+    #[test]
+    fn a_panic_costs_one_session_only() {
+        let certificate = Certificate::generate().expect("the system has entropy");
+        let shared = Shared::new(certificate.dtls).expect("a valid certificate");
+        let queued = Arc::new(AtomicUsize::new(0));
+        let mut driver = Driver::new(Arc::new(shared), Mailboxes::new([]), queued);
+        let (bad, good) = (SessionId(1), SessionId(2));
+        for session in [bad, good] {
+            let (worker, fingerprint) = (WorkerId(0), [0; 32]);
+            driver.handle(Instant::now(), Input::Expect { session, worker, fingerprint });
+        }
+        driver.contain(bad, |_, actions| {
+            actions.push(Action::Send(vec![1]));
+            panic!("on purpose");
+        });
+        assert!(!driver.sessions.contains_key(&bad) && driver.actions.is_empty());
+        let mut stepped = false;
+        driver.contain(good, |_, _| stepped = true);
+        assert!(stepped && driver.sessions.contains_key(&good));
+        driver.contain(bad, |_, _| panic!("it is gone"));
     }
 }

@@ -99,7 +99,7 @@ impl Pool {
     fn send(&self, session: SessionId, input: Input) {
         // The high half: the low one is the source id, which somebody might choose by design.
         let index = (session.0 >> 32) as usize % self.threads.len();
-        // An error means that the thread panicked; its sessions then end by timeout.
+        // The thread lives as long as this end: what a session does to it is contained.
         let _ = self.threads[index].inputs.send(input);
     }
 

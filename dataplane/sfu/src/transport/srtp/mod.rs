@@ -15,7 +15,7 @@ use cipher::Cipher;
 use key_derivation::SessionKeys;
 pub use replay::{
     INDEX_LIMIT, InboundRtcp, InboundStream, MAX_RTCP_SOURCES, OutboundRtcp, OutboundStream,
-    ReplayWindow,
+    ReplayWindow, UsedIndices, WideOutboundStream,
 };
 
 /// Keying material of a wrong length for its profile.
@@ -223,7 +223,7 @@ impl Outbound {
     #[inline]
     pub fn protect_rtp(
         &self,
-        stream: &mut OutboundStream,
+        stream: &mut impl UsedIndices,
         index: u64,
         payload: &[u8],
         out: &mut [u8],

@@ -99,6 +99,16 @@ impl InboundStream {
     }
 }
 
+/// What remembers which indices of one outgoing SSRC were used.
+pub trait UsedIndices {
+    /// Takes an index for one packet.
+    ///
+    /// # Errors
+    /// [`ProtectError::IndexReused`] when it was taken before, lies too far behind the highest to
+    /// tell, or is not below 2^48.
+    fn take(&mut self, index: u64) -> Result<(), ProtectError>;
+}
+
 /// One outgoing SSRC: makes sure that no index is used twice under a key (RFC 3711 §9.1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct OutboundStream {
@@ -114,14 +124,12 @@ impl OutboundStream {
     pub fn highest(&self) -> Option<u64> {
         self.next.checked_sub(1)
     }
+}
 
-    /// Takes an index for one packet.
-    ///
-    /// # Errors
-    /// [`ProtectError::IndexReused`] when it was taken before, lies 64 or more behind the highest,
-    /// or is not below 2^48.
+impl UsedIndices for OutboundStream {
+    /// What lies 64 or more behind the highest is refused.
     #[inline]
-    pub fn take(&mut self, index: u64) -> Result<(), ProtectError> {
+    fn take(&mut self, index: u64) -> Result<(), ProtectError> {
         if index >= INDEX_LIMIT {
             return Err(ProtectError::IndexReused);
         }
@@ -138,6 +146,55 @@ impl OutboundStream {
                 self.next = index + 1;
             }
         }
+        Ok(())
+    }
+}
+
+/// How far behind the highest index a [`WideOutboundStream`] still takes one.
+const WIDE: u64 = 1024;
+
+/// One outgoing SSRC of a picture: packets that were lost on their way in come 1 s late at most,
+/// hundreds of indices behind. Receivers' windows are as wide (libwebrtc's has 1024).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct WideOutboundStream {
+    /// One above the highest index used; 0 before the first.
+    next: u64,
+    /// A ring: bit `index % 1024` stands for each of the 1024 indices below `next`.
+    used: [u64; (WIDE / 64) as usize],
+}
+
+impl WideOutboundStream {
+    /// The word and the bit that stand for an index.
+    fn bit(index: u64) -> (usize, u64) {
+        ((index % WIDE / 64) as usize, 1 << (index % 64))
+    }
+}
+
+impl UsedIndices for WideOutboundStream {
+    /// What lies 1024 or more behind the highest is refused.
+    #[inline]
+    fn take(&mut self, index: u64) -> Result<(), ProtectError> {
+        if index >= INDEX_LIMIT {
+            return Err(ProtectError::IndexReused);
+        }
+        let (word, bit) = Self::bit(index);
+        if let Some(age) = self.next.checked_sub(index + 1) {
+            if age >= WIDE || self.used[word] & bit != 0 {
+                return Err(ProtectError::IndexReused);
+            }
+        } else {
+            // Bits that stood for indices which now leave the window stand for new ones.
+            if index - self.next >= WIDE {
+                self.used = Default::default();
+            } else {
+                for skipped in self.next..=index {
+                    let (word, bit) = Self::bit(skipped);
+                    self.used[word] &= !bit;
+                }
+            }
+            self.next = index + 1;
+        }
+        self.used[word] |= bit;
         Ok(())
     }
 }
@@ -244,6 +301,49 @@ mod tests {
         assert_eq!(stream.take((1 << 40) - 64), Err(ProtectError::IndexReused));
         assert_eq!(stream.take(INDEX_LIMIT), Err(ProtectError::IndexReused));
         assert_eq!(stream.take(u64::MAX), Err(ProtectError::IndexReused));
+    }
+
+    #[test]
+    fn a_wide_stream_gives_each_index_once_and_takes_what_comes_late() {
+        let mut stream = WideOutboundStream::default();
+        for index in [5000, 5200, 5001, 5199, 6023, 5100, 5002, 6022, 5064, 5063] {
+            assert_eq!(stream.take(index), Ok(()), "{index}");
+            assert_eq!(stream.take(index), Err(ProtectError::IndexReused), "{index}");
+        }
+        // The window is 5000..=6023; below it nothing is known.
+        assert_eq!(stream.take(4999), Err(ProtectError::IndexReused));
+        assert_eq!(stream.take(5000 + 1024), Ok(()));
+        assert_eq!(stream.take(5000), Err(ProtectError::IndexReused));
+        assert_eq!(stream.take(7100), Ok(()));
+        for index in [6022, 6023, 6024] {
+            assert_eq!(stream.take(index), Err(ProtectError::IndexReused), "{index}");
+            // The same bits, one turn of the ring on: these are new.
+            assert_eq!(stream.take(index + 1024), Ok(()), "{index}");
+        }
+        assert_eq!(stream.take(1 << 40), Ok(()));
+        assert_eq!(stream.take((1 << 40) - 1023), Ok(()));
+        assert_eq!(stream.take((1 << 40) - 1024), Err(ProtectError::IndexReused));
+        assert_eq!(stream.take(INDEX_LIMIT), Err(ProtectError::IndexReused));
+        assert_eq!(stream.take(u64::MAX), Err(ProtectError::IndexReused));
+    }
+
+    #[test]
+    fn a_wide_stream_agrees_with_a_list_of_what_was_used() {
+        let mut stream = WideOutboundStream::default();
+        let mut used = std::collections::HashSet::new();
+        let (mut state, mut highest) = (1_u64, 0_u64);
+        for step in 0..200_000 {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            let random = state >> 33;
+            let reach = if step % 1000 == 0 { 3000 } else { 40 };
+            let index = match random % 3 {
+                0 => highest + random / 3 % reach,
+                _ => highest.saturating_sub(random / 3 % 1100),
+            };
+            let new = (index > highest || highest - index < 1024) && used.insert(index);
+            assert_eq!(stream.take(index).is_ok(), new, "{step}: {index} {highest}");
+            highest = highest.max(index);
+        }
     }
 
     #[test]
