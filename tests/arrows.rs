@@ -49,10 +49,10 @@ fn check(folder: &str, forbidden: &[&str]) {
 
 #[test]
 fn planes_do_not_know_each_other() {
-    check("controlplane/src", &["hype_node", "hype_sfu", "hype_bench"]);
-    check("dataplane", &["hype_control", "hype_bench"]);
-    check("protocol/src", &["hype_control", "hype_node", "hype_sfu", "hype_bench"]);
-    check("bench/src", &["hype_control", "hype_node", "hype_sfu"]);
+    check("controlplane/src", &["hype_node::", "hype_sfu::", "hype_bench::"]);
+    check("dataplane", &["hype_control::", "hype_bench::"]);
+    check("protocol/src", &["hype_control::", "hype_node::", "hype_sfu::", "hype_bench::"]);
+    check("bench/src", &["hype_control::", "hype_node::", "hype_sfu::"]);
 }
 
 #[test]
@@ -75,7 +75,10 @@ fn the_engine_is_sans_io() {
 
 #[test]
 fn only_the_worker_joins_sockets_and_engine() {
-    check("dataplane/node/src/io", &["hype_sfu", "hype_protocol", "crate::worker", "crate::agent"]);
+    check(
+        "dataplane/node/src/io",
+        &["hype_sfu::", "hype_protocol::", "crate::worker", "crate::agent"],
+    );
     check("dataplane/node/src/worker", &["crate::agent"]);
 }
 
