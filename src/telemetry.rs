@@ -1,5 +1,7 @@
 //! Where logs and metrics go. Installed once, here: the planes only use the facades.
 
+use std::io::IsTerminal;
+
 use anyhow::Context;
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use tracing_subscriber::EnvFilter;
@@ -18,7 +20,10 @@ pub fn log(filter: &str, format: Format) -> anyhow::Result<()> {
     let filter = EnvFilter::try_new(filter).with_context(|| {
         format!("--log: `{filter}` is no filter; try `info` or `hype_node=debug`")
     })?;
-    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let lines = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal());
     match format {
         Format::Text => lines.init(),
         Format::Json => lines.json().init(),

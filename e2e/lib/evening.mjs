@@ -1,7 +1,7 @@
 // What people do of an evening, told once and run against one process and against a fleet.
 
 import assert from "node:assert/strict";
-import { gather, Person } from "./person.mjs";
+import { gather, Person, SHARE_HZ } from "./person.mjs";
 import { eventually } from "./processes.mjs";
 
 const TONES = [["ada", 500], ["ben", 730], ["cyd", 1_130]];
@@ -33,7 +33,10 @@ export async function evening(t, url) {
     let upstream = 0;
     await eventually("upstream of 2 Mbit/s", async () => (upstream = 8 * (await ada.rate("outbound-rtp", "video", "bytesSent", 1_000))) >= 2e6, { withinMs: 10_000, everyMs: 0 });
     t.diagnostic(`screen upstream ${(upstream / 1e6).toFixed(2)} Mbit/s`);
-    for (const viewer of others(people, ada)) await decodes(t, viewer);
+    for (const viewer of others(people, ada)) {
+      await decodes(t, viewer);
+      await viewer.until("the screen's sound", (hz) => window.ear.hearShares().some((share) => Math.abs(share.hz - hz) < 8), {}, SHARE_HZ);
+    }
   });
 
   await t.test("mute silences within 300 ms", async () => {

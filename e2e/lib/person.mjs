@@ -21,8 +21,11 @@ const FIREFOX = {
   "media.autoplay.blocking_policy": 0,
 };
 
+/** The tone that goes with a shared screen. */
+export const SHARE_HZ = 2_000;
+
 /** Runs in each page before anything else: plain sound processing, and a picture that asks for bits. */
-function prepare() {
+function prepare(hz) {
   localStorage.setItem("hype.settings", JSON.stringify({ noiseSuppression: false, echoCancellation: false, autoGainControl: false, share: "motion" }));
   // Headless browsers have no screen: a canvas of moving noise is what is shared instead.
   navigator.mediaDevices.getDisplayMedia = async () => {
@@ -38,7 +41,7 @@ function prepare() {
     }, 66);
     const stream = canvas.captureStream(15);
     const audio = new AudioContext();
-    const tone = new OscillatorNode(audio, { frequency: 2_000 });
+    const tone = new OscillatorNode(audio, { frequency: hz });
     const sound = audio.createMediaStreamDestination();
     tone.connect(sound);
     tone.start();
@@ -66,7 +69,7 @@ export class Person {
     person.page ??= await person.browser.newPage();
     person.errors = [];
     person.page.on("pageerror", (error) => person.errors.push(error));
-    await person.page.evaluateOnNewDocument(prepare);
+    await person.page.evaluateOnNewDocument(prepare, SHARE_HZ);
     await person.page.goto(url);
     return person;
   }
