@@ -23,7 +23,7 @@ const SILENCE_MS = 100;
 const QUIET_WINDOW_MS = 60_000;
 
 /** Errors that trying again does not mend. */
-const FINAL = new Set(["channel_full", "not_found", "not_a_voice_channel", "forbidden", "sdp_invalid", "sdp_unsupported", "codec_unsupported", "invalid_request"]);
+const FINAL = new Set(["channel_full", "not_found", "not_a_voice_channel", "forbidden", "sdp_invalid", "sdp_unsupported", "invalid_request"]);
 
 /** The person's call; there is one a page. */
 export class Call {
