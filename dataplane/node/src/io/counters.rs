@@ -44,6 +44,8 @@ io_counters! {
     sent,
     /// Bytes of UDP payload handed to the kernel.
     sent_bytes,
+    /// Sends that succeeded, of one or more datagrams each (UDP GSO).
+    sends,
     /// Dropped because the socket's send buffer was full (EAGAIN, ENOBUFS).
     send_would_block,
     /// Dropped because there is no way to the destination, or a firewall forbids it.

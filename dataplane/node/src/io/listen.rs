@@ -41,7 +41,12 @@ pub fn bind(address: SocketAddr) -> io::Result<UdpSocket> {
 }
 
 /// Sets a socket option whose value is an int.
-fn set_int(socket: &impl AsRawFd, level: i32, option: i32, value: usize) -> io::Result<()> {
+pub(super) fn set_int(
+    socket: &impl AsRawFd,
+    level: i32,
+    option: i32,
+    value: usize,
+) -> io::Result<()> {
     let value = libc::c_int::try_from(value).map_err(|_| io::ErrorKind::InvalidInput)?;
     // SAFETY: `value` lives through the call, and the length given is its own.
     let result = unsafe {

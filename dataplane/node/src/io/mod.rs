@@ -21,7 +21,8 @@ pub use counters::IoCounters;
 pub use event_fd::{AsyncEventFd, EventFd};
 pub use listen::bind;
 
-/// The most datagrams that one `receive` delivers and one transmit batch holds.
+/// About how many datagrams one `receive` delivers: what the kernel merged comes whole, so it may
+/// be up to 63 more.
 pub const BATCH: usize = 64;
 /// The largest datagram that is received or sent, in bytes of UDP payload. A longer one that
 /// arrives is dropped and counted as truncated.
@@ -64,7 +65,7 @@ pub trait DatagramIo {
     /// The queue, for datagrams that answer none.
     fn transmit(&mut self) -> &mut Self::Transmit;
 
-    /// Delivers up to [`BATCH`] datagrams that are there, without waiting, and returns how many.
+    /// Delivers about [`BATCH`] datagrams that are there, without waiting, and returns how many.
     fn receive<F>(&mut self, deliver: F) -> usize
     where
         F: FnMut(Datagram<'_>, &mut Self::Transmit);

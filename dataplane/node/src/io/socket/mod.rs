@@ -151,6 +151,7 @@ impl DatagramIo for Socket {
             receive_overflow: self.sockets.iter().map(listen::receive_overflow).sum(),
             sent: self.queue.counters.sent,
             sent_bytes: self.queue.counters.sent_bytes,
+            sends: self.queue.counters.sent,
             send_would_block: self.queue.counters.send_would_block,
             send_unreachable: self.queue.counters.send_unreachable,
             send_too_long: self.queue.counters.send_too_long,

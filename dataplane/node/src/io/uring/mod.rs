@@ -1,9 +1,11 @@
 //! io_uring back end: SINGLE_ISSUER and DEFER_TASKRUN, one multishot RECVMSG a socket into a ring
-//! of provided buffers, SEND with address, one io_uring_enter(2) a turn. The ring is made on the
-//! thread that uses it and never leaves it.
+//! of provided buffers (with UDP GRO), SEND with address, or SENDMSG with UDP GSO for several packets
+//! of one size and destination; one io_uring_enter(2) a turn. The ring is made on the thread that
+//! uses it and never leaves it.
 
 mod receive_buffers;
 mod region;
+mod train;
 mod transmit;
 mod user_data;
 
@@ -17,14 +19,16 @@ use std::time::Duration;
 use io_uring::types::{CancelBuilder, SubmitArgs, Timespec};
 use io_uring::{EnterFlags, IoUring, cqueue, opcode, squeue, types};
 
-use super::{BATCH, Datagram, DatagramIo, EventFd, IoCounters, TransmitQueue, listen};
-use receive_buffers::ReceiveBuffers;
+use super::{BATCH, Datagram, DatagramIo, EventFd, IoCounters, MAX_DATAGRAM, TransmitQueue, listen};
+use receive_buffers::{Filled, ReceiveBuffers};
+use train::Train;
 use transmit::TransmitBuffers;
 use user_data::Request;
 
-/// Submissions that wait for one enter: a batch of sends, a receive for every socket, the wake.
-const SUBMISSIONS: u32 = 128;
-/// Completions: as many as there are buffers of both kinds, so that the queue cannot overflow.
+/// Submissions that wait for one enter: a send for every buffer, a receive for every socket, the
+/// wake.
+const SUBMISSIONS: u32 = 1024;
+/// Completions: more than there are buffers of both kinds, so that the queue cannot overflow.
 const COMPLETIONS: u32 = 2048;
 
 /// The back end.
@@ -33,6 +37,9 @@ pub struct Uring {
     queue: Queue,
     buffers: ReceiveBuffers,
 }
+
+/// The submission queue is full.
+struct SubmissionsFull;
 
 /// A filled receive buffer that has not been delivered yet.
 #[derive(Debug, Clone, Copy)]
@@ -46,8 +53,6 @@ struct Arrived {
 pub struct Queue {
     ring: IoUring,
     transmit: TransmitBuffers,
-    /// SENDs pushed since the last enter.
-    unsent: usize,
     arrived: VecDeque<Arrived>,
     /// Which sockets have a multishot receive in the kernel.
     armed: Vec<bool>,
@@ -88,7 +93,6 @@ impl Uring {
         let queue = Queue {
             ring,
             transmit: TransmitBuffers::new()?,
-            unsent: 0,
             arrived: VecDeque::with_capacity(usize::from(receive_buffers::COUNT)),
             armed: vec![false; sockets.len()],
             wake_armed: false,
@@ -105,7 +109,14 @@ impl Uring {
         uring.queue.reap();
         match uring.queue.broken.take() {
             Some(error) => Err(error),
-            None => Ok(uring),
+            None => {
+                // Last, because the other back end wants no merged datagrams. A kernel that
+                // refuses just merges none.
+                for socket in uring.queue.sockets.iter() {
+                    let _ = listen::set_int(socket, libc::SOL_UDP, libc::UDP_GRO, 1);
+                }
+                Ok(uring)
+            }
         }
     }
 }
@@ -128,16 +139,24 @@ impl DatagramIo for Uring {
             let Some(arrived) = self.queue.arrived.pop_front() else { break };
             let header = &*self.queue.message_header;
             match self.buffers.filled(arrived.buffer, arrived.len as usize, header) {
-                Some(filled) => {
+                Some(filled) if filled.segment > MAX_DATAGRAM => {
+                    let count = filled.payload.len().div_ceil(filled.segment);
+                    self.queue.counters.truncated += count as u64;
+                }
+                Some(filled) if filled.payload.is_empty() => {
+                    let Filled { source, payload, .. } = filled;
                     self.queue.counters.received += 1;
-                    self.queue.counters.received_bytes += filled.payload.len() as u64;
-                    let datagram = Datagram {
-                        local: arrived.local,
-                        source: filled.source,
-                        payload: filled.payload,
-                    };
-                    deliver(datagram, &mut self.queue);
+                    deliver(Datagram { local: arrived.local, source, payload }, &mut self.queue);
                     delivered += 1;
+                }
+                Some(Filled { source, payload, segment }) => {
+                    for payload in payload.chunks_mut(segment) {
+                        self.queue.counters.received += 1;
+                        self.queue.counters.received_bytes += payload.len() as u64;
+                        let datagram = Datagram { local: arrived.local, source, payload };
+                        deliver(datagram, &mut self.queue);
+                        delivered += 1;
+                    }
                 }
                 None => self.queue.counters.truncated += 1,
             }
@@ -154,6 +173,7 @@ impl DatagramIo for Uring {
         let queue = &mut self.queue;
         queue.reap();
         queue.arm();
+        queue.submit_trains();
         let work_left = !queue.arrived.is_empty() || timeout == Some(Duration::ZERO);
         // Sends complete while they are submitted, and each counts as a completion: the sleep ends
         // with the first one beyond them.
@@ -188,31 +208,17 @@ impl TransmitQueue for Queue {
 
     #[inline]
     fn commit(&mut self, len: usize, local: u8, remote: SocketAddr) {
-        if usize::from(local) >= self.sockets.len() {
+        let known = usize::from(local) < self.sockets.len();
+        if !known || !self.transmit.commit(len, local, remote) {
             self.counters.send_failed += 1;
-            return;
-        }
-        let Some(entry) = self.transmit.take(len, local, &remote) else {
-            self.counters.send_failed += 1;
-            return;
-        };
-        if let Err(request) = self.push(&entry) {
-            if let Some(Request::Send { buffer }) = request {
-                self.transmit.complete(buffer);
-            }
-            self.counters.send_failed += 1;
-            return;
-        }
-        self.unsent += 1;
-        if self.unsent >= BATCH {
-            self.flush();
         }
     }
 
     fn flush(&mut self) {
-        if self.unsent == 0 {
+        if self.transmit.trains.len() == 0 {
             return;
         }
+        self.submit_trains();
         if let Err(error) = self.enter(0, None) {
             self.broken = Some(error);
         }
@@ -221,10 +227,27 @@ impl TransmitQueue for Queue {
 }
 
 impl Queue {
-    /// Puts a request into the submission queue. It has room for a batch and all receives, so it is
-    /// full only when the kernel refused the last enter; then one more is tried, and if that does
-    /// not help either the request comes back.
-    fn push(&mut self, entry: &squeue::Entry) -> Result<(), Option<Request>> {
+    /// Moves all that waits into the submission queue.
+    fn submit_trains(&mut self) {
+        for place in 0..self.transmit.trains.len() {
+            let train = self.transmit.trains.get(place);
+            self.submit(train);
+        }
+        self.transmit.trains.clear();
+    }
+
+    fn submit(&mut self, train: Train) {
+        let entry = self.transmit.send(train);
+        if self.push(&entry).is_err() {
+            self.transmit.landed(train.first);
+            self.transmit.release(&train);
+            self.counters.send_failed += u64::from(train.packets);
+        }
+    }
+
+    /// Puts a request into the submission queue. It has room for all buffers and receives, so it is
+    /// full only when the kernel refused the last enter; then one more is tried.
+    fn push(&mut self, entry: &squeue::Entry) -> Result<(), SubmissionsFull> {
         for _ in 0..2 {
             // SAFETY: what the entry points to (a transmit buffer until its completion, the boxed
             // message header, nothing for a poll) outlives the request: `Uring::drop` cancels
@@ -236,7 +259,7 @@ impl Queue {
                 self.broken = Some(error);
             }
         }
-        Err(user_data::decode(entry.get_user_data()))
+        Err(SubmissionsFull)
     }
 
     /// Arms every receive and the wake poll that is not in the kernel. A multishot request ends by
@@ -269,7 +292,6 @@ impl Queue {
     /// One io_uring_enter(2): submits all, runs the kernel's deferred work, and waits for `want`
     /// completions at most `timeout` long.
     fn enter(&mut self, want: usize, timeout: Option<Duration>) -> io::Result<()> {
-        self.unsent = 0;
         let result = match timeout {
             Some(timeout) if want > 0 => {
                 let timeout = Timespec::from(timeout);
@@ -308,16 +330,7 @@ impl Queue {
             let Some(completion) = self.ring.completion().next() else { return };
             let result = completion.result();
             match user_data::decode(completion.user_data()) {
-                Some(Request::Send { buffer }) => {
-                    self.transmit.complete(buffer);
-                    match u64::try_from(result) {
-                        Ok(len) => {
-                            self.counters.sent += 1;
-                            self.counters.sent_bytes += len;
-                        }
-                        Err(_) => self.counters.count_send_error(-result),
-                    }
-                }
+                Some(Request::Send { buffer }) => self.sent(buffer, result),
                 Some(Request::Receive { local }) => self.received(local, &completion),
                 Some(Request::Wake) => {
                     self.wake.clear();
@@ -326,6 +339,36 @@ impl Queue {
                 None => {}
             }
         }
+    }
+
+    /// A send is over: `result` is what was sent, in bytes, or a negative errno.
+    fn sent(&mut self, first: u16, result: i32) {
+        let Some(train) = self.transmit.landed(first) else { return };
+        match u64::try_from(result) {
+            Ok(len) => {
+                self.counters.sent += u64::from(train.packets);
+                self.counters.sent_bytes += len;
+                self.counters.sends += 1;
+            }
+            Err(_) if train.packets > 1 && refuses_trains(-result) => {
+                // An interface without checksum offload, a smaller MTU: each by itself tells.
+                // What the interface cannot do it is not asked for again.
+                self.transmit.trains.grouping &= -result != libc::EIO;
+                let mut alone = [None; train::MAX_PACKETS];
+                let mut places = alone.iter_mut();
+                self.transmit.split(&train, |packet| {
+                    if let Some(place) = places.next() {
+                        *place = Some(packet);
+                    }
+                });
+                alone.into_iter().flatten().for_each(|packet| self.submit(packet));
+                return;
+            }
+            Err(_) => {
+                (0..train.packets).for_each(|_| self.counters.count_send_error(-result));
+            }
+        }
+        self.transmit.release(&train);
     }
 
     fn received(&mut self, local: u8, completion: &cqueue::Entry) {
@@ -349,6 +392,11 @@ impl Queue {
             _ => self.counters.receive_errors += 1,
         }
     }
+}
+
+/// Errors of a train that its packets may not have by themselves (udp_send_skb of the kernel).
+fn refuses_trains(errno: i32) -> bool {
+    matches!(errno, libc::EIO | libc::EINVAL | libc::EMSGSIZE | libc::EOPNOTSUPP)
 }
 
 impl Drop for Uring {

@@ -9,19 +9,21 @@ use io_uring::Submitter;
 use io_uring::types::{BufRingEntry, RecvMsgOut};
 
 use super::region::Region;
-use crate::io::MAX_DATAGRAM;
 use crate::io::address::{self, ADDRESS_LEN};
 
-/// How many; a power of two. 64 full batches' worth would be more than a turn ever leaves.
-pub const COUNT: u16 = 1024;
+/// How many; a power of two. What does not fit waits in the socket's own buffer.
+pub const COUNT: u16 = 256;
 /// The one buffer group of a ring.
 pub const GROUP: u16 = 0;
 /// `struct io_uring_recvmsg_out` stands before the address and the payload.
 const HEADER: usize = 16;
-/// What the kernel may fill: a datagram of exactly [`MAX_DATAGRAM`] still fits.
-const LEN: usize = HEADER + ADDRESS_LEN + MAX_DATAGRAM;
-/// Distance of buffers: whole cache lines.
-const STRIDE: usize = LEN.next_multiple_of(64);
+/// Room for the one control message that we ask for: UDP_GRO of udp(7), an int.
+const CONTROL: usize = 24;
+/// Packets of one flow that the kernel merged (UDP generic receive offload) take up to 64 KiB.
+const LEN: usize = HEADER + ADDRESS_LEN + CONTROL + (1 << 16);
+/// Distance of buffers: whole cache lines, and no multiple of a page, which would put all of their
+/// beginnings into the same few sets of the cache. Pages that no packet reaches take no memory.
+const STRIDE: usize = LEN.next_multiple_of(64) + 64;
 
 /// The buffers and their ring.
 #[derive(Debug)]
@@ -31,10 +33,13 @@ pub struct ReceiveBuffers {
     tail: u16,
 }
 
-/// A datagram inside its buffer.
+/// What a buffer holds: one datagram, or several of one sender that the kernel merged.
 pub struct Filled<'a> {
     pub source: std::net::SocketAddr,
+    /// All of it.
     pub payload: &'a mut [u8],
+    /// Size of each datagram; only the last may be shorter.
+    pub segment: usize,
 }
 
 impl ReceiveBuffers {
@@ -53,16 +58,17 @@ impl ReceiveBuffers {
         Ok(buffers)
     }
 
-    /// What a multishot RECVMSG needs to know: how much room the address takes.
+    /// What a multishot RECVMSG needs to know: how much room address and control message take.
     pub fn message_header() -> libc::msghdr {
         // SAFETY: all-zero is a valid msghdr: null pointers and zero lengths.
         let mut header: libc::msghdr = unsafe { std::mem::zeroed() };
         header.msg_namelen = ADDRESS_LEN as libc::socklen_t;
+        header.msg_controllen = CONTROL;
         header
     }
 
-    /// The datagram in buffer `id`, of which the kernel filled `len` bytes. None when it was longer
-    /// than [`MAX_DATAGRAM`] or has no address that we know.
+    /// What is in buffer `id`, of which the kernel filled `len` bytes. None when it was cut or has no
+    /// address that we know.
     pub fn filled(&mut self, id: u16, len: usize, header: &libc::msghdr) -> Option<Filled<'_>> {
         assert!(id < COUNT, "the kernel returns only what it was given");
         let len = len.min(LEN);
@@ -74,8 +80,9 @@ impl ReceiveBuffers {
         }
         let source = address::decode(message.name_data())?;
         let payload_len = message.payload_data().len();
-        let start = HEADER + ADDRESS_LEN;
-        Some(Filled { source, payload: bytes.get_mut(start..start + payload_len)? })
+        let segment = merged_segment(message.control_data()).unwrap_or(payload_len);
+        let start = HEADER + ADDRESS_LEN + CONTROL;
+        Some(Filled { source, payload: bytes.get_mut(start..start + payload_len)?, segment })
     }
 
     /// Puts a buffer into the ring; the kernel sees it at the next `publish`.
@@ -104,4 +111,14 @@ impl ReceiveBuffers {
             AtomicU16::from_ptr(tail).store(self.tail, Ordering::Release);
         }
     }
+}
+
+/// The size in a UDP_GRO control message: `struct cmsghdr` (length, level, type), then an int. The
+/// kernel adds one only to what it merged.
+fn merged_segment(control: &[u8]) -> Option<usize> {
+    let int = |at: usize| {
+        control.get(at..at + 4)?.try_into().ok().map(|bytes| libc::c_int::from_ne_bytes(bytes))
+    };
+    let ours = int(8)? == libc::SOL_UDP && int(12)? == libc::UDP_GRO;
+    usize::try_from(int(16)?).ok().filter(|size| ours && *size > 0)
 }

@@ -12,18 +12,30 @@ pub struct Region {
 }
 
 impl Region {
-    /// Maps `len` bytes.
+    /// Maps `len` bytes; a page takes memory only once it is touched.
     ///
     /// # Errors
     /// When there is no memory.
     pub fn new(len: usize) -> io::Result<Self> {
+        Self::map(len, 0)
+    }
+
+    /// Maps `len` bytes, and takes all of their memory at once.
+    ///
+    /// # Errors
+    /// When there is no memory.
+    pub fn populated(len: usize) -> io::Result<Self> {
+        Self::map(len, libc::MAP_POPULATE)
+    }
+
+    fn map(len: usize, flags: libc::c_int) -> io::Result<Self> {
         // SAFETY: a fresh anonymous mapping overlaps nothing; the result is checked.
         let start = unsafe {
             libc::mmap(
                 std::ptr::null_mut(),
                 len,
                 libc::PROT_READ | libc::PROT_WRITE,
-                libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_POPULATE,
+                libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | flags,
                 -1,
                 0,
             )

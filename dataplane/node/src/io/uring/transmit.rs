@@ -1,5 +1,5 @@
-//! Transmit buffers of the ring. A buffer is free, reserved, or in the kernel's hands: from the
-//! moment its SEND is pushed until the completion of that SEND has been read.
+//! Transmit buffers of the ring. A buffer is free, reserved, queued in a train, or in the kernel's
+//! hands: from the moment its SEND or SENDMSG is pushed until its completion has been read.
 
 use std::io;
 use std::net::SocketAddr;
@@ -8,15 +8,35 @@ use io_uring::squeue;
 use io_uring::{opcode, types};
 
 use super::region::Region;
+use super::train::{MAX_PACKETS, Train, Trains};
 use super::user_data;
 use crate::io::MAX_DATAGRAM;
 use crate::io::address::{self, RawAddress};
 
-/// How many: sends complete while they are submitted, so a batch and its successor are plenty.
-pub const COUNT: u16 = 256;
-/// The address stands behind the payload.
-const ADDRESS: usize = MAX_DATAGRAM.next_multiple_of(64);
-const STRIDE: usize = (ADDRESS + size_of::<RawAddress>()).next_multiple_of(64);
+/// How many: enough for what a turn sends to many listeners, few enough to stay in the cache.
+pub const COUNT: u16 = 512;
+/// Behind the payload stands what the kernel must be told of a send that begins in this buffer.
+const MESSAGE: usize = MAX_DATAGRAM.next_multiple_of(64);
+const STRIDE: usize = (MESSAGE + size_of::<Message>()).next_multiple_of(64);
+
+/// `struct cmsghdr` with the UDP_SEGMENT value of udp(7) behind it.
+#[derive(Debug, Clone, Copy)]
+#[repr(C, align(8))]
+struct SegmentSize {
+    len: usize,
+    level: libc::c_int,
+    kind: libc::c_int,
+    value: u16,
+}
+
+/// What SENDMSG points to; for a SEND only the address is used.
+#[repr(C)]
+struct Message {
+    address: RawAddress,
+    header: libc::msghdr,
+    control: SegmentSize,
+    parts: [libc::iovec; MAX_PACKETS],
+}
 
 /// The buffers.
 #[derive(Debug)]
@@ -25,24 +45,36 @@ pub struct TransmitBuffers {
     /// Free buffers, the one used last on top: its bytes are still in the cache.
     free: Vec<u16>,
     reserved: Option<u16>,
+    pub trains: Trains,
+    /// By their first buffer: trains in the kernel's hands.
+    flying: Box<[Option<Train>]>,
+    in_flight: usize,
 }
 
 impl TransmitBuffers {
     pub fn new() -> io::Result<Self> {
-        let data = Region::new(usize::from(COUNT) * STRIDE)?;
-        Ok(Self { data, free: (0..COUNT).rev().collect(), reserved: None })
+        Ok(Self {
+            data: Region::populated(usize::from(COUNT) * STRIDE)?,
+            free: (0..COUNT).rev().collect(),
+            reserved: None,
+            trains: Trains::new(),
+            flying: vec![None; usize::from(COUNT)].into_boxed_slice(),
+            in_flight: 0,
+        })
     }
 
     /// True when `reserve` would give a buffer.
+    #[inline]
     pub fn available(&self) -> bool {
         self.reserved.is_some() || !self.free.is_empty()
     }
 
-    /// Buffers in the kernel's hands.
+    /// Sends in the kernel's hands.
     pub fn in_flight(&self) -> usize {
-        usize::from(COUNT) - self.free.len() - usize::from(self.reserved.is_some())
+        self.in_flight
     }
 
+    #[inline]
     pub fn reserve(&mut self) -> Option<&mut [u8]> {
         let id = match self.reserved {
             Some(id) => id,
@@ -53,38 +85,107 @@ impl TransmitBuffers {
         Some(unsafe { self.data.bytes(usize::from(id) * STRIDE, MAX_DATAGRAM) })
     }
 
-    /// Turns the reserved buffer into a SEND by the registered socket `local`; from here on it is in
-    /// flight. None when nothing is reserved or `len` is too large.
-    pub fn take(&mut self, len: usize, local: u8, remote: &SocketAddr) -> Option<squeue::Entry> {
-        if len > MAX_DATAGRAM {
-            return None;
-        }
-        let id = self.reserved.take()?;
-        let start = usize::from(id) * STRIDE;
-        let mut raw = RawAddress::default();
-        let address_len = address::encode(remote, &mut raw);
-        let room = self.data.at(start + ADDRESS).cast::<RawAddress>();
-        // SAFETY: inside this buffer and aligned (offsets are multiples of 64); the buffer is not in
-        // flight, so the kernel does not read it yet.
-        unsafe { room.write(raw) };
-        // MSG_DONTWAIT keeps the kernel from parking a send behind a full socket buffer and reading
-        // our bytes again later, when they would be another packet's.
-        let entry = opcode::Send::new(
-            types::Fixed(u32::from(local)),
-            self.data.at(start).cast_const(),
-            u32::try_from(len).expect("checked above"),
-        )
-        .flags(libc::MSG_DONTWAIT)
-        .dest_addr(room.cast_const().cast())
-        .dest_addr_len(address_len)
-        .build()
-        .user_data(user_data::send(id));
-        Some(entry)
+    /// Queues the reserved buffer. False when nothing is reserved or `len` is too large.
+    #[inline]
+    pub fn commit(&mut self, len: usize, local: u8, remote: SocketAddr) -> bool {
+        let len = match u16::try_from(len) {
+            Ok(len) if usize::from(len) <= MAX_DATAGRAM => len,
+            Ok(_) | Err(_) => return false,
+        };
+        let Some(id) = self.reserved.take() else { return false };
+        self.trains.add(id, len, local, remote);
+        true
     }
 
-    /// A completion said that the kernel is done with this buffer.
-    pub fn complete(&mut self, id: u16) {
-        debug_assert!(id < COUNT && !self.free.contains(&id), "each SEND completes once");
-        self.free.push(id);
+    /// The request that sends a train; from here on its buffers are in flight.
+    pub fn send(&mut self, train: Train) -> squeue::Entry {
+        self.flying[usize::from(train.first)] = Some(train);
+        self.in_flight += 1;
+        let entry = if train.packets == 1 { self.one(&train) } else { self.many(&train) };
+        entry.user_data(user_data::send(train.first))
+    }
+
+    fn message(&mut self, buffer: u16) -> &mut Message {
+        let message = self.data.at(usize::from(buffer) * STRIDE + MESSAGE).cast::<Message>();
+        // SAFETY: inside this buffer and aligned (its offset is a multiple of 64); all-zero, as the
+        // region is at first, is a valid Message; the buffer's send has not been pushed, or its
+        // completion was read, so the kernel does not use it.
+        unsafe { &mut *message }
+    }
+
+    // MSG_DONTWAIT keeps the kernel from parking a send behind a full socket buffer and reading our
+    // bytes again later, when they would be another packet's.
+    fn one(&mut self, train: &Train) -> squeue::Entry {
+        let start = usize::from(train.first) * STRIDE;
+        let message = self.message(train.first);
+        let address_len = address::encode(&train.remote, &mut message.address);
+        let address: *const RawAddress = &raw const message.address;
+        opcode::Send::new(
+            types::Fixed(u32::from(train.local)),
+            self.data.at(start).cast_const(),
+            u32::from(train.segment),
+        )
+        .flags(libc::MSG_DONTWAIT)
+        .dest_addr(address.cast())
+        .dest_addr_len(address_len)
+        .build()
+    }
+
+    fn many(&mut self, train: &Train) -> squeue::Entry {
+        let mut parts = [const { libc::iovec { iov_base: std::ptr::null_mut(), iov_len: 0 } }; _];
+        let mut buffer = train.first;
+        for part in parts.iter_mut().take(usize::from(train.packets)) {
+            *part = libc::iovec {
+                iov_base: self.data.at(usize::from(buffer) * STRIDE).cast(),
+                iov_len: usize::from(self.trains.len_of(buffer)),
+            };
+            buffer = self.trains.after(buffer);
+        }
+        let message = self.message(train.first);
+        message.parts = parts;
+        message.control = SegmentSize {
+            // CMSG_LEN(2): the header and the value, without what aligns the next one.
+            len: std::mem::offset_of!(SegmentSize, value) + size_of::<u16>(),
+            level: libc::SOL_UDP,
+            kind: libc::UDP_SEGMENT,
+            value: train.segment,
+        };
+        let header = &mut message.header;
+        header.msg_namelen = address::encode(&train.remote, &mut message.address);
+        header.msg_name = (&raw mut message.address).cast();
+        header.msg_iov = message.parts.as_mut_ptr();
+        header.msg_iovlen = usize::from(train.packets);
+        header.msg_control = (&raw mut message.control).cast();
+        header.msg_controllen = size_of::<SegmentSize>();
+        opcode::SendMsg::new(types::Fixed(u32::from(train.local)), &raw const message.header)
+            .flags(libc::MSG_DONTWAIT as u32)
+            .build()
+    }
+
+    /// A completion said that the kernel is done with the train that begins with this buffer.
+    pub fn landed(&mut self, first: u16) -> Option<Train> {
+        let train = self.flying.get_mut(usize::from(first))?.take();
+        debug_assert!(train.is_some(), "each send completes once");
+        self.in_flight -= usize::from(train.is_some());
+        train
+    }
+
+    /// Frees a train's buffers.
+    #[inline]
+    pub fn release(&mut self, train: &Train) {
+        let mut buffer = train.first;
+        for _ in 0..train.packets {
+            self.free.push(buffer);
+            buffer = self.trains.after(buffer);
+        }
+    }
+
+    /// Names the packets of a train, each as a train of its own.
+    pub fn split(&self, train: &Train, mut each: impl FnMut(Train)) {
+        let mut buffer = train.first;
+        for _ in 0..train.packets {
+            each(train.alone(buffer, self.trains.len_of(buffer)));
+            buffer = self.trains.after(buffer);
+        }
     }
 }
