@@ -4,7 +4,7 @@
 //! is broken.
 
 use hype_protocol::gateway::{FromClient, MAX_FRAME, OfferLines, OfferSend, OfferVideo, Request};
-use hype_protocol::media::{MAX_VIDEO_SLOTS, MAX_VOICE_SLOTS, Mid, SourceKind};
+use hype_protocol::media::{MAX_VIDEO_SLOTS, Mid, SourceKind, VOICE_SLOTS};
 
 use crate::voice::sdp::{self, Endpoint, Offer};
 
@@ -24,7 +24,7 @@ pub fn sdp_offer(bytes: &[u8]) -> bool {
         [SourceKind::Microphone, SourceKind::Camera, SourceKind::Screen, SourceKind::ScreenAudio];
     let sends = kinds.into_iter().zip(&mut mids).map(|(kind, mid)| OfferSend { mid, kind });
     let sends = sends.collect();
-    let voices = mids.by_ref().take(MAX_VOICE_SLOTS).collect();
+    let voices = mids.by_ref().take(VOICE_SLOTS).collect();
     let mut videos = Vec::new();
     while let Some(video) = mids.next() {
         videos.push(OfferVideo { video, sound: mids.next() });
@@ -57,7 +57,7 @@ fn negotiate(text: &str, lines: &OfferLines) -> bool {
     let Ok(agreement) = sdp::negotiate(&offer, lines) else { return false };
     let media = &agreement.media;
     assert!(media.sends.len() <= 4 && media.sends.iter().all(|line| line.rids.len() <= MAX_LAYERS));
-    assert!(media.voice_slots.len() <= MAX_VOICE_SLOTS);
+    assert!(media.voice_slots.len() <= VOICE_SLOTS);
     assert!(media.video_slots.len() <= MAX_VIDEO_SLOTS);
     let endpoint = Endpoint {
         ufrag: "AAECAwQFBgcICQoLDA0ODxAR".into(),

@@ -110,6 +110,7 @@ impl Fuzzed {
             max_sessions: 8,
             seed: 1,
             unix_at_zero: Duration::from_secs(1_700_000_000),
+            voice_slots: 8,
             cname: "fuzz".to_owned(),
         });
         let mut fuzzed = Self {

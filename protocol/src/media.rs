@@ -7,8 +7,10 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// The most voice slots a client may offer.
-pub const MAX_VOICE_SLOTS: usize = 8;
+/// How many people are heard at once, unless a node is set up otherwise: what browsers offer and get.
+pub const VOICE_SLOTS: usize = 8;
+/// The most voice slots that a session may have.
+pub const MAX_VOICE_SLOTS: usize = 64;
 /// The most video slots (each with its sound) a client may offer.
 pub const MAX_VIDEO_SLOTS: usize = 4;
 

@@ -28,6 +28,9 @@ pub struct Options {
     /// The most peers in each room.
     #[arg(long, default_value_t = 1_000)]
     max_peers: u32,
+    /// How many are heard at once.
+    #[arg(long, default_value_t = 8)]
+    voice_slots: u8,
 }
 
 pub async fn run(options: Options) -> anyhow::Result<()> {
@@ -35,7 +38,11 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
         .context("standard input is no pipe: this role is started by `hype bench`")?;
     let mut output = unix_pipe::Sender::from_owned_fd(duplicate(std::io::stdout())?)
         .context("standard output is no pipe: this role is started by `hype bench`")?;
-    let config = hype_node::Config { announce_loopback: true, ..options.node.config() };
+    let config = hype_node::Config {
+        announce_loopback: true,
+        voice_slots: options.voice_slots,
+        ..options.node.config()
+    };
     let node = Node::start(config)?;
     let store = Store::Memory(Memory::new());
     let rooms = assignments(node.live(), options.rooms, options.max_peers);

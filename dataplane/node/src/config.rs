@@ -7,6 +7,7 @@ mod address;
 use std::net::{IpAddr, SocketAddr};
 
 use hype_protocol::id::{NodeId, Region, WorkerId};
+use hype_protocol::media::MAX_VOICE_SLOTS;
 
 pub use address::{Addresses, plan};
 
@@ -44,6 +45,8 @@ pub struct Config {
     pub io: IoKind,
     /// The most sessions at once, 1–1,000,000.
     pub max_sessions: u32,
+    /// How many people are heard at once in a channel, 1–64. Browsers take part with 8.
+    pub voice_slots: u8,
     /// Where `/metrics`, `/healthz` and `/rooms` are served, for operators only; none serves
     /// nothing.
     pub admin: Option<SocketAddr>,
@@ -64,6 +67,7 @@ impl Default for Config {
             announce_loopback: false,
             io: IoKind::Auto,
             max_sessions: 10_000,
+            voice_slots: 8,
             admin: None,
         }
     }
@@ -100,6 +104,9 @@ impl Config {
         if !(1..=1_000_000).contains(&self.max_sessions) {
             return Err(invalid("max_sessions", "must be 1 to 1000000"));
         }
+        if !(1..=MAX_VOICE_SLOTS).contains(&usize::from(self.voice_slots)) {
+            return Err(invalid("voice_slots", format!("must be 1 to {MAX_VOICE_SLOTS}")));
+        }
         if self.announce.len() > MAX_ADDRESSES {
             return Err(invalid("announce", format!("at most {MAX_ADDRESSES} addresses")));
         }
@@ -135,6 +142,8 @@ mod tests {
         assert_eq!(fault(|c| (c.udp_port, c.workers) = (65_534, 2)), None);
         assert_eq!(fault(|c| (c.udp_port, c.workers) = (65_534, 3)), Some("udp_port"));
         assert_eq!(fault(|c| c.max_sessions = 0), Some("max_sessions"));
+        assert_eq!(fault(|c| c.voice_slots = 0), Some("voice_slots"));
+        assert_eq!(fault(|c| c.voice_slots = 65), Some("voice_slots"));
         assert_eq!(fault(|c| c.announce = vec![[0, 0, 0, 0].into()]), Some("announce"));
         assert_eq!(fault(|c| c.announce = vec![[224, 0, 0, 1].into()]), Some("announce"));
         assert_eq!(

@@ -60,6 +60,7 @@ impl Node {
                 worker: id,
                 boot_keys: keys.clone(),
                 max_sessions: config.max_sessions,
+                voice_slots: config.voice_slots,
                 seed: u64::from_be_bytes(random()?),
                 unix_at_zero: std::time::Duration::ZERO,
                 cname: cname.clone(),

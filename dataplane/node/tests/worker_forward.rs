@@ -61,6 +61,7 @@ fn settings(io: IoKind, sockets: Vec<UdpSocket>) -> Settings {
             max_sessions: 100,
             seed: 3,
             unix_at_zero: Duration::ZERO,
+            voice_slots: 8,
             cname: "test".to_owned(),
         },
     }

@@ -4,8 +4,8 @@
 
 use hype_protocol::gateway::OfferLines;
 use hype_protocol::media::{
-    CodecMapping, HeaderExtensions, MAX_VIDEO_SLOTS, MAX_VOICE_SLOTS, Mid, ReceiveLine, Rid,
-    SendLine, SessionMedia, SourceKind, VideoSlot,
+    CodecMapping, HeaderExtensions, MAX_VIDEO_SLOTS, Mid, ReceiveLine, Rid, SendLine, SessionMedia,
+    SourceKind, VOICE_SLOTS, VideoSlot,
 };
 
 use super::Error;
@@ -74,7 +74,7 @@ fn named(lines: &OfferLines) -> impl Iterator<Item = &Mid> {
 }
 
 fn check_purposes(lines: &OfferLines) -> Result<(), Error> {
-    if lines.voices.len() > MAX_VOICE_SLOTS {
+    if lines.voices.len() > VOICE_SLOTS {
         return Err(Error::Inconsistent("there are more than 8 voice lines"));
     }
     if lines.videos.len() > MAX_VIDEO_SLOTS {

@@ -2,8 +2,8 @@
 //! fixed media of native clients, which need no SDP.
 
 use hype_protocol::media::{
-    Codec, CodecMapping, HeaderExtensions, MAX_VIDEO_SLOTS, MAX_VOICE_SLOTS, Mid, ReceiveLine,
-    SendLine, SessionMedia, SourceKind, VideoSlot,
+    Codec, CodecMapping, HeaderExtensions, MAX_VIDEO_SLOTS, Mid, ReceiveLine, SendLine,
+    SessionMedia, SourceKind, VOICE_SLOTS, VideoSlot,
 };
 
 /// What the client receives on a slot.
@@ -61,7 +61,7 @@ pub fn native_media() -> SessionMedia {
         send_codecs: vec![opus, vp8],
         receive_codecs: vec![opus, vp8],
         sends: sends.collect(),
-        voice_slots: (0..MAX_VOICE_SLOTS).map(voice).collect(),
+        voice_slots: (0..VOICE_SLOTS).map(voice).collect(),
         video_slots: (0..MAX_VIDEO_SLOTS).map(video).collect(),
     }
 }

@@ -31,7 +31,8 @@ impl Engine {
             }
         } else if self.rooms.len() < MAX_ROOMS {
             // Beyond the limit the room stays unknown, and sessions for it are refused as such.
-            let room = Room::new(id, generation, max_peers, &mut self.random);
+            let slots = usize::from(self.config.voice_slots);
+            let room = Room::new(id, generation, max_peers, slots, &mut self.random);
             let key = self.rooms.insert(room);
             self.by_room.insert(id, key);
             self.room_deadlines.reserve(key + 1);

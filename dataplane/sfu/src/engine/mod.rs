@@ -56,6 +56,9 @@ pub struct Config {
     pub boot_keys: BootKeys,
     /// The most sessions at once; one more is refused as full.
     pub max_sessions: u32,
+    /// How many people are heard at once in a room, at most
+    /// [`MAX_VOICE_SLOTS`](hype_protocol::media::MAX_VOICE_SLOTS).
+    pub voice_slots: u8,
     /// 64 secret random bits: the engine has no entropy of its own.
     pub seed: u64,
     /// The Unix time at [`Timestamp::ZERO`], for sender reports.

@@ -29,7 +29,7 @@ use crate::transmit::Transmit;
 use header::AudioFields;
 use peer::Peer;
 use rewriter::Rewriter;
-use speaker::{Activity, SLOTS, Speakers};
+use speaker::{Activity, Speakers};
 
 /// Between two lists of speakers of one room.
 const SPEAKERS_INTERVAL: Duration = Duration::from_millis(100);
@@ -44,7 +44,7 @@ pub(crate) struct Room {
     pub(crate) peers: Slab<Peer>,
     pub(crate) speakers: Speakers,
     /// The common stream of each voice slot.
-    pub(crate) voice: [Rewriter; SLOTS],
+    pub(crate) voice: Vec<Rewriter>,
     speakers_sent: Option<Timestamp>,
 }
 
@@ -65,17 +65,18 @@ impl Room {
         id: RoomId,
         generation: Generation,
         max_peers: u32,
+        voice_slots: usize,
         random: &mut Random,
     ) -> Self {
+        let mut slot =
+            || Rewriter::new(48_000, AUDIO_FRAME, random.first_index(), random.next_u32());
         Self {
             id,
             generation,
             max_peers,
             peers: Slab::new(),
-            speakers: Speakers::default(),
-            voice: std::array::from_fn(|_| {
-                Rewriter::new(48_000, AUDIO_FRAME, random.first_index(), random.next_u32())
-            }),
+            speakers: Speakers::new(voice_slots),
+            voice: (0..voice_slots).map(|_| slot()).collect(),
             speakers_sent: None,
         }
     }

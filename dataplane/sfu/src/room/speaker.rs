@@ -1,4 +1,4 @@
-//! Which of a room's people are heard: up to [`SLOTS`] speakers, chosen by the RFC 6464 audio
+//! Which of a room's people are heard: as many speakers as there are slots, chosen by the RFC 6464 audio
 //! level with hysteresis. A first packet claims a free slot at once; a silent holder gives way to
 //! a voice; a talking one only to somebody clearly louder for a while.
 //! It holds no packets and no clock, and does not allocate once room for the peers is reserved.
@@ -6,9 +6,6 @@
 use std::time::Duration;
 
 use crate::time::Timestamp;
-
-/// Voice slots of a room.
-pub(crate) const SLOTS: usize = hype_protocol::media::MAX_VOICE_SLOTS;
 
 /// Loudness is 127 minus the level of RFC 6464, so louder is greater: 77 is −50 dBov.
 const VOICE_LOUDNESS: f32 = 77.0;
@@ -61,16 +58,22 @@ const QUIET: Speaker =
     Speaker { loudness: 0.0, last_voice: None, louder_since: None, slot: None, listed: false };
 
 /// The speakers of one room, by the room's keys of its peers.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Speakers {
     peers: Vec<Speaker>,
-    owners: [Option<u32>; SLOTS],
+    /// Of each voice slot.
+    owners: Vec<Option<u32>>,
     /// Whose last voice is not long ago.
     speaking: Vec<u32>,
     changed: bool,
 }
 
 impl Speakers {
+    /// Nobody, with this many voice slots.
+    pub(crate) fn new(slots: usize) -> Self {
+        Self { peers: Vec::new(), owners: vec![None; slots], speaking: Vec::new(), changed: false }
+    }
+
     /// Makes room for peers with keys below `peers`.
     pub(crate) fn reserve(&mut self, peers: usize) {
         if peers > self.peers.len() {
@@ -210,6 +213,8 @@ fn key(peer: usize) -> u32 {
 mod tests {
     use super::*;
 
+    const SLOTS: usize = hype_protocol::media::VOICE_SLOTS;
+
     fn at(ms: u64) -> Timestamp {
         Timestamp::from_millis(ms)
     }
@@ -219,7 +224,7 @@ mod tests {
     const NOISE: Activity = Activity::Level(80, false);
 
     fn room(peers: usize) -> Speakers {
-        let mut speakers = Speakers::default();
+        let mut speakers = Speakers::new(SLOTS);
         speakers.reserve(peers);
         speakers
     }

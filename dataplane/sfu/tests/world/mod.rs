@@ -378,6 +378,7 @@ pub fn config(max_sessions: u32) -> Config {
         max_sessions,
         seed: 42,
         unix_at_zero: UNIX_AT_ZERO,
+        voice_slots: 8,
         cname: "hype-test".to_owned(),
     }
 }

@@ -19,7 +19,9 @@ use std::time::Duration;
 use io_uring::types::{CancelBuilder, SubmitArgs, Timespec};
 use io_uring::{EnterFlags, IoUring, cqueue, opcode, squeue, types};
 
-use super::{BATCH, Datagram, DatagramIo, EventFd, IoCounters, MAX_DATAGRAM, TransmitQueue, listen};
+use super::{
+    BATCH, Datagram, DatagramIo, EventFd, IoCounters, MAX_DATAGRAM, TransmitQueue, listen,
+};
 use receive_buffers::{Filled, ReceiveBuffers};
 use train::Train;
 use transmit::TransmitBuffers;
