@@ -37,6 +37,9 @@ enum Role {
     /// A node for `hype bench`, which talks with it over pipes.
     #[command(hide = true)]
     BenchNode(role::bench_node::Options),
+    /// The floor of `hype bench relay`.
+    #[command(hide = true)]
+    BenchFloor(role::bench_floor::Options),
 }
 
 fn main() -> anyhow::Result<()> {
@@ -56,6 +59,7 @@ fn main() -> anyhow::Result<()> {
             Role::Cert(command) => role::cert::run(&command),
             Role::Bench(bench) => hype_bench::run(bench).await,
             Role::BenchNode(options) => role::bench_node::run(options).await,
+            Role::BenchFloor(options) => role::bench_floor::run(options).await,
         }
     });
     // Blocking work that is still under way (a password hash, say) must not hold up the end.

@@ -113,8 +113,9 @@ impl NodeProcess {
     }
 }
 
+/// A child that is killed when it is dropped.
 #[derive(Debug)]
-struct Process(Child);
+pub(crate) struct Process(pub(crate) Child);
 
 impl Drop for Process {
     fn drop(&mut self) {

@@ -14,6 +14,7 @@ use tokio::sync::mpsc;
 use crate::api::Account;
 use crate::gateway::Gateway;
 use crate::peer::{PACKET_TIME, Peer};
+use crate::suite;
 use crate::tally::percentile;
 
 /// What to load.
@@ -37,15 +38,6 @@ pub struct Options {
     /// One JSON object instead of the table.
     #[arg(long)]
     pub json: bool,
-}
-
-fn suite(text: &str) -> Result<SrtpProfile, String> {
-    match text {
-        "gcm" => Ok(SrtpProfile::AeadAes128Gcm),
-        "gcm256" => Ok(SrtpProfile::AeadAes256Gcm),
-        "cm" => Ok(SrtpProfile::Aes128CmSha1_80),
-        _ => Err("expected gcm, gcm256 or cm".into()),
-    }
 }
 
 /// What came of it. The keys of the JSON form are stable.

@@ -1,7 +1,10 @@
 //! What `hype bench-node`, a node process without a control plane, tells the benchmark that started
 //! it: one [`Started`] as the first frame on standard output. All further frames there, and those
 //! on standard input, are the observation messages of [`crate::observation`].
-//! It never carries anything that a benchmark measures.
+//! `hype bench-floor`, which benchmarks compare a node with, speaks the `Floor` frames instead.
+//! They never carry anything that a benchmark measures.
+
+use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
 
@@ -14,4 +17,20 @@ pub struct Started {
     pub live: NodeLive,
     /// The rooms that it serves, which it assigned to itself.
     pub rooms: Vec<Assignment>,
+}
+
+/// The floor's first frame on standard output: the address of each worker.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FloorStarted {
+    /// One for each worker.
+    pub workers: Vec<SocketAddr>,
+    /// Which back end it got.
+    pub back_end: String,
+}
+
+/// The one frame on the floor's standard input: who gets a copy of what comes from where.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FloorRoutes {
+    /// By worker: sources, each with its destinations.
+    pub workers: Vec<Vec<(SocketAddr, Vec<SocketAddr>)>>,
 }

@@ -260,6 +260,9 @@ pub struct NodeLoad {
     pub cpu: f32,
     /// Packets sent a second.
     pub packets_per_second: u64,
+    /// Send operations a second: fewer than packets where several leave by one (UDP GSO).
+    #[serde(default)]
+    pub sends_per_second: u64,
     /// Bits sent a second.
     pub egress: Bitrate,
 }

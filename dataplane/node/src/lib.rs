@@ -8,6 +8,7 @@ pub mod config;
 pub mod io;
 pub mod worker;
 
+pub mod floor;
 mod start;
 
 use std::net::{IpAddr, SocketAddr};
@@ -19,7 +20,7 @@ use hype_protocol::pipe::ControlEnd;
 use tokio::sync::mpsc;
 
 pub use config::Config;
-pub use start::Node;
+pub use start::{Node, cores};
 
 /// How the node talks with the control plane.
 #[derive(Debug)]

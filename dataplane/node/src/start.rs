@@ -48,7 +48,7 @@ impl Node {
         let addresses = config::plan(&config).map_err(Error::Addresses)?;
         // One canonical name for one run (RFC 7022 §4.2), the same on all of its workers.
         let cname = random::<12>()?.map(|byte| format!("{byte:02x}")).concat();
-        let cores = cores(&config);
+        let cores = if config.pin { cores(config.workers) } else { Vec::new() };
         let mut workers = Vec::new();
         let mut announced = Vec::new();
         for number in 0..config.workers {
@@ -145,10 +145,10 @@ fn random<const LEN: usize>() -> Result<[u8; LEN], Error> {
 
 /// A core for each worker. The first core is left to the agent and to interrupts where there is
 /// one more than workers; with fewer cores than workers nothing is pinned.
-fn cores(config: &Config) -> Vec<usize> {
+pub fn cores(workers: u16) -> Vec<usize> {
     let found = core_affinity::get_core_ids().unwrap_or_default();
-    let workers = usize::from(config.workers);
-    if !config.pin || found.len() < workers {
+    let workers = usize::from(workers);
+    if found.len() < workers {
         return Vec::new();
     }
     found.iter().skip(found.len() - workers).map(|core| core.id).collect()

@@ -26,13 +26,14 @@ pub(super) struct Telemetry {
     sent_at: Instant,
     sent: u64,
     sent_bytes: u64,
+    sends: u64,
 }
 
 impl Telemetry {
     pub(super) fn new(workers: impl Iterator<Item = Arc<Counters>>) -> Self {
         describe();
         let (process, sent_at) = (Usage::new(), Instant::now());
-        Self { workers: workers.collect(), process, sent_at, sent: 0, sent_bytes: 0 }
+        Self { workers: workers.collect(), process, sent_at, sent: 0, sent_bytes: 0, sends: 0 }
     }
 
     /// Somebody's media can flow.
@@ -67,6 +68,7 @@ impl Telemetry {
         counter!("hype_bytes_received_total").absolute(total(|io| io.received_bytes));
         counter!("hype_packets_sent_total").absolute(sent);
         counter!("hype_bytes_sent_total").absolute(sent_bytes);
+        counter!("hype_sends_total").absolute(total(|io| io.sends));
         for (kind, count) in [
             ("truncated", total(|io| io.truncated)),
             ("receive_error", total(|io| io.receive_errors)),
@@ -113,11 +115,14 @@ impl Telemetry {
         self.sent_at = Instant::now();
         let elapsed_ms = u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX);
         let packets = sent.saturating_sub(std::mem::replace(&mut self.sent, sent));
+        let sends = total(|io| io.sends);
+        let sends = sends.saturating_sub(std::mem::replace(&mut self.sends, sends));
         let bytes = sent_bytes.saturating_sub(std::mem::replace(&mut self.sent_bytes, sent_bytes));
         NodeLoad {
             sessions,
             cpu: busiest,
             packets_per_second: (packets * 1000).checked_div(elapsed_ms).unwrap_or(0),
+            sends_per_second: (sends * 1000).checked_div(elapsed_ms).unwrap_or(0),
             egress: Bitrate::from_bytes(bytes, elapsed_ms),
         }
     }

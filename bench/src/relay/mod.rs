@@ -1,0 +1,276 @@
+//! `hype bench relay` and `hype bench video`: a real node process forwards what a separate generator
+//! sends, every packet that comes out is counted and a sample of them authenticated; the CPU time
+//! of the node is told by packet forwarded. With `--against`, windows of two subjects alternate in
+//! one run, so that the ratio holds on a noisy machine. Absolute times do not compare across runs.
+
+mod generator;
+mod media;
+mod meter;
+mod network;
+mod result;
+mod subject;
+
+use std::time::Duration;
+
+use anyhow::{bail, ensure};
+use clap::{Args, ValueEnum};
+use hype_protocol::secret::SrtpProfile;
+
+use crate::suite;
+use media::{Payload, Traffic};
+use network::{Network, Sink};
+use result::{Comparison, Figures, Report, median};
+use subject::{Shape, Subject};
+
+/// The floor may be at most this much dearer than plain sendmmsg.
+const HONEST: f64 = 1.10;
+
+/// What forwards.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Io {
+    /// A node with io_uring.
+    Uring,
+    /// A node with recvmmsg and sendmmsg.
+    Socket,
+    /// A node with AF_XDP (not on loopback).
+    Xdp,
+    /// No node: the same sends by the same back end, without engine and crypto.
+    Floor,
+}
+
+impl Io {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Uring => "uring",
+            Self::Socket => "socket",
+            Self::Xdp => "xdp",
+            Self::Floor => "floor",
+        }
+    }
+}
+
+/// Flags that all relays share.
+#[derive(Debug, Clone, Args)]
+pub struct Common {
+    /// What forwards.
+    #[arg(long, default_value = "uring")]
+    io: Io,
+    /// Where packets travel.
+    #[arg(long, default_value = "loopback")]
+    sink: Sink,
+    /// People who receive in each room, 1–2000.
+    #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u16).range(1..=2000))]
+    listeners: u16,
+    /// Rooms, 1–1000.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    rooms: u32,
+    /// Length of one window in seconds, 1–600.
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u64).range(1..=600))]
+    seconds: u64,
+    /// Windows of each subject; figures are medians over them, 1–100.
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..=100))]
+    pairs: u16,
+    /// Workers of the node, one core each.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=64))]
+    workers: u16,
+    /// `gcm`, `gcm256` or `cm`.
+    #[arg(long, default_value = "gcm", value_parser = suite)]
+    suite: SrtpProfile,
+    /// A second subject, whose windows alternate with the first's.
+    #[arg(long)]
+    against: Option<Io>,
+    /// One JSON object instead of the table.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Voice.
+#[derive(Debug, Clone, Args)]
+pub struct Options {
+    #[command(flatten)]
+    common: Common,
+    /// People who speak in each room, 1–64, all of them all the time.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=64))]
+    speakers: u16,
+    /// Bytes of a packet's payload, or `vbr`: 60–200.
+    #[arg(long, default_value = "160")]
+    payload: Payload,
+    /// How many are heard at once; by default all who speak.
+    #[arg(long, value_parser = clap::value_parser!(u8).range(1..=64))]
+    slots: Option<u8>,
+    /// Finds the highest rate without loss, by letting more and more of the people speak.
+    #[arg(long)]
+    sweep: bool,
+}
+
+/// Screen shares.
+#[derive(Debug, Clone, Args)]
+pub struct VideoOptions {
+    #[command(flatten)]
+    common: Common,
+    /// Frames a second, 1–120.
+    #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u32).range(1..=120))]
+    frames: u32,
+    /// Packets of a frame, 1–100: 10 of 1,100 B at 30 a second are 2.6 Mbit/s.
+    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=100))]
+    packets: u32,
+    /// Payload of each packet in bytes, about: those of a frame differ by at most one.
+    #[arg(long, default_value_t = 1100, value_parser = clap::value_parser!(u16).range(100..=1180))]
+    bytes: u16,
+}
+
+/// Runs `hype bench relay`.
+///
+/// # Errors
+/// When the setup is not possible here, packets are bad, or the floor is not honest.
+pub async fn run(options: Options) -> anyhow::Result<()> {
+    let speakers = options.speakers;
+    ensure!(
+        options.slots.is_none_or(|slots| u16::from(slots) >= speakers),
+        "--slots must be at least --speakers ({speakers}): what is not forwarded cannot be measured"
+    );
+    let shape = Shape {
+        rooms: options.common.rooms,
+        speakers,
+        listeners: options.common.listeners,
+        traffic: Traffic::Voice(options.payload),
+        slots: options.slots.unwrap_or(u8::try_from(speakers).unwrap_or(64)),
+        workers: options.common.workers,
+        suite: options.common.suite,
+    };
+    if options.sweep {
+        return sweep(&options.common, &shape).await;
+    }
+    compare(&options.common, &shape).await
+}
+
+/// Runs `hype bench video`.
+///
+/// # Errors
+/// As [`run`].
+pub async fn run_video(options: VideoOptions) -> anyhow::Result<()> {
+    let shape = Shape {
+        rooms: options.common.rooms,
+        speakers: 1,
+        listeners: options.common.listeners,
+        traffic: Traffic::Video {
+            frames: options.frames,
+            packets: options.packets,
+            bytes: usize::from(options.bytes),
+        },
+        slots: 1,
+        workers: options.common.workers,
+        suite: options.common.suite,
+    };
+    compare(&options.common, &shape).await
+}
+
+/// Opens a subject; a floor forwards by the back end of `other`.
+async fn open(io: Io, other: Io, shape: &Shape, network: &Network) -> anyhow::Result<Subject> {
+    match (io, other) {
+        (Io::Floor, Io::Uring | Io::Floor) => Subject::floor("uring", shape, network).await,
+        (Io::Floor, Io::Socket) => Subject::floor("socket", shape, network).await,
+        (Io::Floor, Io::Xdp) => {
+            bail!("the floor stands on the kernel's network stack: compare xdp with uring")
+        }
+        (Io::Xdp, _) if network.sink == Sink::Loopback => {
+            bail!("AF_XDP needs an interface with queues: --sink veth or --sink ifb")
+        }
+        (io, _) => Subject::node(io.name(), shape, network).await,
+    }
+}
+
+async fn compare(common: &Common, shape: &Shape) -> anyhow::Result<()> {
+    let network = Network::new(common.sink)?;
+    let (io, against) = (common.io, common.against);
+    let mut subjects = vec![open(io, against.unwrap_or(io), shape, &network).await?];
+    if let Some(against) = against {
+        subjects.push(open(against, io, shape, &network).await?);
+        if against == Io::Floor && io == Io::Uring {
+            // What the floor itself is measured by.
+            subjects.push(Subject::floor("socket", shape, &network).await?);
+        }
+    }
+    let duration = Duration::from_secs(common.seconds);
+    let mut windows: Vec<Vec<_>> = subjects.iter().map(|_| Vec::new()).collect();
+    for round in 0..common.pairs {
+        for (subject, windows) in subjects.iter_mut().zip(&mut windows) {
+            let window = subject.window(shape.all_speakers(), duration, &network).await?;
+            eprintln!("{}/{} {}", round + 1, common.pairs, result::line(&subject.name, &window));
+            windows.push(window);
+        }
+    }
+    let figures = |index: usize| {
+        let (subject, windows) = (subjects.get(index)?, windows.get(index)?);
+        Some(Figures::new(&subject.name, windows, subject.packets_per_send(), shape.people()))
+    };
+    let mut report = Report::new(common, shape, figures(0).unwrap_or_default());
+    if let Some(against) = figures(1) {
+        let ratio = median(result::ratios(&windows[0], &windows[1]));
+        report.comparison = Some(Comparison { against, ratio });
+    }
+    if let Some(plain) = figures(2) {
+        report.floor_to_plain = median(result::ratios(&windows[1], &windows[2]));
+        report.plain_cpu_ns = plain.cpu_ns_per_forwarded_packet;
+    }
+    let lengths = windows.first().zip(windows.get(1));
+    let lengths = lengths.and_then(|(a, b)| result::length(a).zip(result::length(b)));
+    drop(windows);
+    for subject in subjects {
+        subject.stop().await?;
+    }
+    report.print(common.json)?;
+    if let Some((ours, theirs)) = lengths {
+        // Video is padded by up to 15 bytes.
+        let allowed = if matches!(shape.traffic, Traffic::Voice(_)) { 2.0 } else { 16.0 };
+        ensure!(
+            (ours - theirs).abs() < allowed,
+            "the subjects do not send packets of one length: {ours:.1} B and {theirs:.1} B"
+        );
+    }
+    if let Some(ratio) = report.floor_to_plain {
+        ensure!(
+            ratio <= HONEST,
+            "the floor takes {ratio:.3} of what plain sendmmsg takes: it is no floor (at most \
+             {HONEST})"
+        );
+    }
+    report.check()
+}
+
+async fn sweep(common: &Common, shape: &Shape) -> anyhow::Result<()> {
+    let network = Network::new(common.sink)?;
+    let mut subject = open(common.io, common.io, shape, &network).await?;
+    let duration = Duration::from_secs(common.seconds);
+    let all = shape.all_speakers();
+    let mut steps: Vec<result::Step> = Vec::new();
+    // From a tenth up until it breaks, then between the last two.
+    let (mut good, mut bad) = (0, all + 1);
+    let mut next = (all / 10).max(1);
+    while next > good && next < bad {
+        let window = subject.window(next, duration, &network).await?;
+        eprintln!("{next} speakers: {}", result::line(&subject.name, &window));
+        let step = result::Step::new(next, &window);
+        if step.keeps_up() {
+            good = next
+        } else {
+            bad = next
+        }
+        steps.push(step);
+        let stride = (all / 10).max(1);
+        next = if bad > all { (good + stride).min(all) } else { usize::midpoint(good, bad) };
+        if bad <= all && bad - good <= (all / 40).max(1) {
+            break;
+        }
+    }
+    // How it fares well below the limit.
+    if good > 0 {
+        let window = subject.window((good * 6 / 10).max(1), duration, &network).await?;
+        eprintln!("60 %: {}", result::line(&subject.name, &window));
+        steps.push(result::Step::new((good * 6 / 10).max(1), &window));
+    }
+    subject.stop().await?;
+    let mut report = Report::new(common, shape, Figures::default());
+    report.set_sweep(steps, good);
+    report.print(common.json)
+}

@@ -1,0 +1,58 @@
+//! `hype bench-floor`: the floor that `hype bench relay` compares a node with. It forwards by the
+//! node's own back ends without an engine, and serves nobody.
+
+use std::net::{IpAddr, SocketAddr};
+
+use anyhow::Context;
+use clap::Args;
+use hype_node::io::{self, IoKind};
+use hype_node::{cores, floor};
+use hype_protocol::bench::{FloorRoutes, FloorStarted};
+use hype_protocol::pipe;
+use tokio::io::AsyncReadExt;
+
+/// Flags of the role.
+#[derive(Debug, Args)]
+pub struct Options {
+    /// `uring`, `socket` or `auto`.
+    #[arg(long, default_value = "auto", value_parser = super::io_kind)]
+    io: IoKind,
+    /// Workers, one core each.
+    #[arg(long, default_value_t = 1)]
+    workers: u16,
+    /// The address that all of them bind.
+    #[arg(long)]
+    announce: IpAddr,
+    /// How much longer copies are than what came, in bytes.
+    #[arg(long, default_value_t = 0)]
+    grow: usize,
+}
+
+pub async fn run(options: Options) -> anyhow::Result<()> {
+    let (mut input, mut output) = (tokio::io::stdin(), tokio::io::stdout());
+    let sockets: Vec<_> = (0..options.workers)
+        .map(|_| io::bind(SocketAddr::new(options.announce, 0)))
+        .collect::<Result<_, _>>()
+        .context("cannot bind")?;
+    let addresses = sockets.iter().map(std::net::UdpSocket::local_addr);
+    let started = FloorStarted {
+        workers: addresses.collect::<Result<_, _>>()?,
+        back_end: format!("{:?}", options.io).to_lowercase(),
+    };
+    pipe::write(&mut output, &started).await?;
+    tokio::io::AsyncWriteExt::flush(&mut output).await?;
+    let routes: FloorRoutes =
+        pipe::read(&mut input).await?.context("no routes came: `hype bench relay` sends them")?;
+    let cores = cores(options.workers);
+    let mut workers = Vec::new();
+    for (number, (socket, routes)) in sockets.into_iter().zip(routes.workers).enumerate() {
+        let core = cores.get(number).copied();
+        let routes = routes.into_iter().collect();
+        workers.push(floor::start(options.io, socket, core, routes, options.grow)?);
+    }
+    // It ends with its standard input.
+    let mut rest = Vec::new();
+    input.read_to_end(&mut rest).await?;
+    drop(workers);
+    Ok(())
+}
