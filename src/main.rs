@@ -34,6 +34,8 @@ enum Role {
     /// Loads a running Hype with native clients and checks what comes back.
     #[command(subcommand)]
     Bench(hype_bench::Bench),
+    /// Computes nodes, cores, traffic and monthly cost for the phases of growth or any demand.
+    Plan(hype_bench::plan::Options),
 }
 
 fn main() -> anyhow::Result<()> {
@@ -52,6 +54,7 @@ fn main() -> anyhow::Result<()> {
             Role::Node(options) => role::node::run(options).await,
             Role::Cert(command) => role::cert::run(&command),
             Role::Bench(bench) => hype_bench::run(bench).await,
+            Role::Plan(options) => hype_bench::plan::run(&options),
         }
     });
     // Blocking work that is still under way (a password hash, say) must not hold up the end.

@@ -5,6 +5,9 @@
 mod api;
 mod gateway;
 mod peer;
+pub mod plan;
+mod plot;
+mod report;
 mod tally;
 mod voice;
 
