@@ -15,6 +15,7 @@ mod traffic;
 #[cfg(test)]
 mod tests;
 
+use std::io::{ErrorKind, Write};
 use std::path::PathBuf;
 
 use anyhow::Context;
@@ -24,6 +25,7 @@ use serde::Serialize;
 use crate::report::result::Report;
 use demand::Demand;
 use figures::Figures;
+pub(crate) use ledger::short;
 use model::Plan;
 
 /// What to plan, and how to show it.
@@ -97,8 +99,7 @@ impl Plans {
 /// When a file cannot be read or written, or is not what it should be.
 pub fn run(options: &Options) -> anyhow::Result<()> {
     if options.example {
-        print!("{}", demand::EXAMPLE);
-        return Ok(());
+        return show(demand::EXAMPLE);
     }
     let demands = match (&options.demand, options.phase) {
         (Some(path), _) => vec![Demand::read(path)?],
@@ -122,9 +123,18 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
         eprintln!("wrote {}", path.display());
     }
     if options.json {
-        println!("{}", serde_json::to_string_pretty(&plans)?);
+        let mut json = serde_json::to_string_pretty(&plans)?;
+        json.push('\n');
+        show(&json)
     } else {
-        print!("{}", table::text(&plans, options.explain));
+        show(&table::text(&plans, options.explain))
     }
-    Ok(())
+}
+
+/// Writes to standard output; whoever reads only its beginning (`head`) is not an error.
+fn show(text: &str) -> anyhow::Result<()> {
+    match std::io::stdout().write_all(text.as_bytes()) {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(error.into()),
+        _ => Ok(()),
+    }
 }

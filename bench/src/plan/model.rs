@@ -245,7 +245,7 @@ pub(super) fn up(value: f64) -> f64 {
 
 impl Needs {
     /// The wall that asks for most nodes, and how many.
-    fn most(&self) -> (Wall, f64) {
+    pub(super) fn most(&self) -> (Wall, f64) {
         [
             (Wall::BlastRadius, self.blast_radius),
             (Wall::Egress, self.egress),

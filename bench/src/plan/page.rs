@@ -245,7 +245,7 @@ fn details(page: &mut Page, plan: &Plan) {
         .iter()
         .map(|region| {
             let needs = &region.needs;
-            let needs = [needs.cpu, needs.egress, needs.blast_radius, needs.memory].map(short);
+            let all = [needs.cpu, needs.egress, needs.blast_radius, needs.memory].map(short);
             vec![
                 region.name.clone(),
                 short(region.people),
@@ -254,8 +254,8 @@ fn details(page: &mut Page, plan: &Plan) {
                 short(region.cores_busy),
                 format!("{} + {}", region.nodes_needed, region.nodes - region.nodes_needed),
                 short(region.people_per_node),
-                region.binding.text().into(),
-                needs.join(" · "),
+                format!("{} ({})", region.binding.text(), short(needs.most().1)),
+                all.join(" · "),
                 short((region.nodes_month_usd + region.egress_month_usd).round()),
             ]
         })

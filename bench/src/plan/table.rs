@@ -16,8 +16,8 @@ pub fn text(plans: &Plans, explain: bool) -> String {
     }
     let _ = writeln!(
         out,
-        "{:<30} {:>9} {:>11} {:>8} {:>7} {:>8} {:>6}  {:<13} {:>11}",
-        "", "in voice", "packets/s", "Gbit/s", "busy", "nodes", "cores", "wall", "USD/month"
+        "{:<30} {:>9} {:>11} {:>8} {:>7} {:>8} {:>6}  {:<20} {:>11}",
+        "", "in voice", "packets/s", "Gbit/s", "busy", "nodes", "cores", "wall, nodes by it", "USD/month"
     );
     for plan in &plans.plans {
         plan_lines(&mut out, plan);
@@ -52,7 +52,7 @@ fn plan_lines(out: &mut String, plan: &Plan) {
     let total = &plan.total;
     let _ = writeln!(
         out,
-        "{:<30} {:>9} {:>11} {:>8} {:>7} {:>8} {:>6}  {:<13} {:>11}",
+        "{:<30} {:>9} {:>11} {:>8} {:>7} {:>8} {:>6}  {:<20} {:>11}",
         plan.name,
         short(total.people),
         short(total.out_pps.round()),
@@ -87,7 +87,7 @@ fn region_line(out: &mut String, region: &RegionPlan) {
     let nodes = format!("{}+{}", region.nodes_needed, region.nodes - region.nodes_needed);
     let _ = writeln!(
         out,
-        "  {:<28} {:>9} {:>11} {:>8} {:>7} {:>8} {:>6}  {:<13} {:>11}",
+        "  {:<28} {:>9} {:>11} {:>8} {:>7} {:>8} {:>6}  {:<20} {:>11}",
         region.name,
         short(region.people),
         short(region.out_pps.round()),
@@ -95,7 +95,7 @@ fn region_line(out: &mut String, region: &RegionPlan) {
         short(region.cores_busy),
         nodes,
         short(region.cores),
-        region.binding.text(),
+        format!("{} {}", region.binding.text(), short(region.needs.most().1)),
         short((region.nodes_month_usd + region.egress_month_usd).round()),
     );
 }

@@ -18,6 +18,9 @@ pub struct Report {
     /// The command that made it.
     #[serde(default)]
     pub command: Option<String>,
+    /// The machine, before the first run.
+    #[serde(default)]
+    pub machine: Measured,
     /// Every run, in the order of the set.
     pub runs: Vec<Run>,
 }
@@ -110,6 +113,11 @@ impl Measured {
         list.map(|list| list.iter().cloned().map(Self).collect()).unwrap_or_default()
     }
 
+    /// A number of a list.
+    pub fn element(&self, path: &str, at: usize) -> Option<f64> {
+        self.at(path)?.get(at)?.as_f64()
+    }
+
     /// The object at a path; none when it is missing or null.
     pub fn object(&self, path: &str) -> Option<Self> {
         self.at(path).filter(|value| value.is_object()).cloned().map(Self)
@@ -145,10 +153,5 @@ impl Report {
             .map_err(|error| anyhow::anyhow!("not a report of `hype bench report`: {error}"))?;
         anyhow::ensure!(report.v == 1, "a report of version {}; this build reads 1", report.v);
         Ok(report)
-    }
-
-    /// The machine that the first measured run names.
-    pub fn machine(&self) -> Option<Measured> {
-        self.runs.iter().find_map(|run| run.result.object("machine"))
     }
 }
