@@ -18,6 +18,8 @@ use clap::Subcommand;
 pub enum Bench {
     /// One voice channel full of native clients: counts, losses and latency of every packet.
     Voice(voice::Options),
+    /// Runs all benches and writes one page with plots, and a JSON file that `hype plan` reads.
+    Report(report::Options),
 }
 
 /// Runs one benchmark; prints its result to standard output.
@@ -27,5 +29,6 @@ pub enum Bench {
 pub async fn run(bench: Bench) -> anyhow::Result<()> {
     match bench {
         Bench::Voice(options) => voice::run(options).await,
+        Bench::Report(options) => report::run(options).await,
     }
 }

@@ -4,6 +4,7 @@
 use serde::Serialize;
 
 use super::curve::{Curve, Point};
+use super::ledger::short;
 use crate::report::result::{Group, Measured, Outcome, Report};
 
 /// The report that this release is planned with where no other is given.
@@ -90,7 +91,8 @@ impl Figures {
         let mut number = |group, path: &str, otherwise: f64, what: &str| {
             median(results(report, group).filter_map(|result| result.number(path)).collect())
                 .unwrap_or_else(|| {
-                    notes.push(format!("not measured: {what} is assumed to be {otherwise} bytes"));
+                    let bytes = short(otherwise);
+                    notes.push(format!("not measured: {what} is assumed to be {bytes} bytes"));
                     otherwise
                 })
         };

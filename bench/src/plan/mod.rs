@@ -54,6 +54,24 @@ pub struct Options {
     example: bool,
 }
 
+impl Options {
+    /// The command that makes the same page.
+    fn command(&self) -> String {
+        let mut command = String::from("hype plan");
+        for (flag, path) in
+            [("--report", &self.report), ("--demand", &self.demand), ("--html", &self.html)]
+        {
+            if let Some(path) = path {
+                command.push_str(&format!(" {flag} {}", path.display()));
+            }
+        }
+        if let Phase::One(number) = self.phase {
+            command.push_str(&format!(" --phase {number}"));
+        }
+        command
+    }
+}
+
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Phase {
     All,
@@ -118,7 +136,7 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
     let report = report.as_ref().map(|(report, source)| (report, source.as_str()));
     let plans = Plans::make(&demands, report)?;
     if let Some(path) = &options.html {
-        std::fs::write(path, page::html(&plans))
+        std::fs::write(path, page::html(&plans, &options.command()))
             .with_context(|| format!("cannot write {}", path.display()))?;
         eprintln!("wrote {}", path.display());
     }

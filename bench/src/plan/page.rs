@@ -11,7 +11,7 @@ use crate::plot::page::Page;
 use crate::plot::scale::Kind;
 
 /// The whole page.
-pub fn html(plans: &Plans) -> String {
+pub fn html(plans: &Plans, command: &str) -> String {
     let mut page = Page::new(
         "Hype: capacity plan",
         "Nodes, cores, traffic and monthly cost, computed from what a packet and a person cost on \
@@ -21,7 +21,7 @@ pub fn html(plans: &Plans) -> String {
         figures_head(&mut page, figures);
     }
     overview(&mut page, &plans.plans);
-    plots(&mut page, plans);
+    plots(&mut page, plans, &[command.to_owned()]);
     for plan in &plans.plans {
         details(&mut page, plan);
     }
@@ -43,7 +43,13 @@ fn figures_head(page: &mut Page, figures: &Figures) {
 }
 
 fn overview(page: &mut Page, plans: &[Plan]) {
-    page.section("Overview", "Each region has a spare node, so that any node may die.");
+    let redundant = plans.iter().all(|plan| plan.demand.spare_nodes_per_region >= 1.0);
+    let redundancy = if redundant {
+        "Each region has a spare node: any node may die, and the others hold its people."
+    } else {
+        "Not every region has a spare node: when a node dies, the others may be too few."
+    };
+    page.section("Overview", redundancy);
     let head = [
         "",
         "in voice",
@@ -104,9 +110,8 @@ fn against_phases(plans: &[Plan], unit: &str, series: Vec<Series>) -> Lines {
     }
 }
 
-fn plots(page: &mut Page, plans: &Plans) {
+fn plots(page: &mut Page, plans: &Plans, command: &[String]) {
     let (figures, plans) = (&plans.figures, plans.plans.as_slice());
-    let command = ["hype plan --html plan.html".to_owned()];
     let nodes = against_phases(
         plans,
         "nodes, cores",
@@ -120,7 +125,7 @@ fn plots(page: &mut Page, plans: &Plans) {
         "Nodes and cores",
         "Small fleets are as big as redundancy asks, not as the load does.",
         &nodes.html("nodes and cores against the phase"),
-        &command,
+        command,
     );
     let mut cost = against_phases(
         plans,
@@ -137,7 +142,7 @@ fn plots(page: &mut Page, plans: &Plans) {
         "Monthly cost",
         "The grey spans are what each phase was expected to cost.",
         &cost.html("monthly cost against the phase"),
-        &[],
+        command,
     );
     let share = |part: f64, plan: &Plan| Some(100.0 * part / plan.total.month_usd.max(1e-9));
     let split = Bars {
@@ -155,7 +160,7 @@ fn plots(page: &mut Page, plans: &Plans) {
             .collect(),
         reference: None,
     };
-    page.figure("What the money is for", "", &split.html("split of the monthly cost"), &[]);
+    page.figure("What the money is for", "", &split.html("split of the monthly cost"), command);
     let biggest = |plan: &Plan, need: fn(&super::model::Needs) -> f64| {
         plan.regions.iter().map(|region| need(&region.needs)).fold(0.0, f64::max)
     };
@@ -173,20 +178,20 @@ fn plots(page: &mut Page, plans: &Plans) {
         "Which wall comes first",
         "Nodes that each limit alone would ask for. The highest line binds; below 1, one node does.",
         &walls.html("nodes by wall against the phase"),
-        &[],
+        command,
     );
     let packets = against_phases(
         plans,
         "packets a second, out",
         vec![series(plans, "packets/s", |plan| plan.total.out_pps)],
     );
-    page.figure("Packets", "", &packets.html("packets a second against the phase"), &[]);
+    page.figure("Packets", "", &packets.html("packets a second against the phase"), command);
     let bits = against_phases(
         plans,
         "Gbit/s, out",
         vec![series(plans, "Gbit/s", |plan| plan.total.gbit_per_s)],
     );
-    page.figure("Traffic", "", &bits.html("Gbit/s against the phase"), &[]);
+    page.figure("Traffic", "", &bits.html("Gbit/s against the phase"), command);
     cost_curves(page, figures);
 }
 
@@ -237,7 +242,7 @@ fn details(page: &mut Page, plan: &Plan) {
         "nodes",
         "people a node",
         "wall",
-        "nodes by cpu, egress, blast radius, memory",
+        "nodes by cpu · egress · blast radius · memory",
         "USD/month",
     ];
     let rows: Vec<Vec<String>> = plan

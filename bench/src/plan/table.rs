@@ -17,7 +17,15 @@ pub fn text(plans: &Plans, explain: bool) -> String {
     let _ = writeln!(
         out,
         "{:<30} {:>9} {:>11} {:>8} {:>7} {:>8} {:>6}  {:<20} {:>11}",
-        "", "in voice", "packets/s", "Gbit/s", "busy", "nodes", "cores", "wall, nodes by it", "USD/month"
+        "",
+        "in voice",
+        "packets/s",
+        "Gbit/s",
+        "busy",
+        "nodes",
+        "cores",
+        "wall, nodes by it",
+        "USD/month"
     );
     for plan in &plans.plans {
         plan_lines(&mut out, plan);

@@ -13,7 +13,7 @@ pub struct Bars {
     pub unit: String,
     /// Names of the segments of every bar.
     pub segments: Vec<String>,
-    /// Segments add up to one bar.
+    /// Segments stand end to end in one bar; their sum is not written, as the label may.
     pub stacked: bool,
     /// Label and one value a segment; none where it is not known.
     pub rows: Vec<(String, Vec<Option<f64>>)>,
@@ -22,7 +22,7 @@ pub struct Bars {
 }
 
 const LEFT: f64 = 8.0;
-const RIGHT: f64 = 56.0;
+const RIGHT: f64 = 50.0;
 const TOP: f64 = 24.0;
 const LABEL: f64 = 18.0;
 const BAR: f64 = 12.0;
@@ -38,7 +38,7 @@ impl Bars {
     /// Legend, plot and table of figures.
     pub fn html(&self, label: &str) -> String {
         let names: Vec<&str> = self.segments.iter().map(String::as_str).collect();
-        let mut out = legend(&names);
+        let mut out = if names.len() > 1 { legend(&names) } else { String::new() };
         self.svg(&mut out, label);
         let mut head = vec![""];
         head.extend(&names);
@@ -80,16 +80,6 @@ impl Bars {
                 compact(value)
             );
         }
-        for (number, (name, values)) in self.rows.iter().enumerate() {
-            let top = TOP + row_height * number as f64;
-            let _ = write!(
-                out,
-                r#"<text class="row" x="{LEFT}" y="{:.1}">{}</text>"#,
-                top + LABEL - 5.0,
-                escape(name)
-            );
-            self.row(out, &scale, name, values, top + LABEL);
-        }
         if let Some((value, name)) = &self.reference {
             let x = scale.place(*value);
             let anchor = if x > WIDTH / 2.0 { "end" } else { "start" };
@@ -99,6 +89,16 @@ impl Bars {
                 TOP - 6.0,
                 escape(name)
             );
+        }
+        for (number, (name, values)) in self.rows.iter().enumerate() {
+            let top = TOP + row_height * number as f64;
+            let _ = write!(
+                out,
+                r#"<text class="row" x="{LEFT}" y="{:.1}">{}</text>"#,
+                top + LABEL - 5.0,
+                escape(name)
+            );
+            self.row(out, &scale, name, values, top + LABEL);
         }
         let _ = write!(
             out,
@@ -134,9 +134,6 @@ impl Bars {
             if !self.stacked {
                 text(out, end, y, &compact(*value));
             }
-        }
-        if self.stacked {
-            text(out, scale.place(sum), top, &compact(sum));
         }
     }
 }

@@ -29,8 +29,8 @@ pub struct Series {
     pub points: Vec<(f64, f64)>,
 }
 
-const HEIGHT: f64 = 290.0;
-const LEFT: f64 = 52.0;
+const HEIGHT: f64 = 262.0;
+const LEFT: f64 = 46.0;
 const RIGHT: f64 = 14.0;
 const TOP: f64 = 24.0;
 const BOTTOM: f64 = 44.0;

@@ -12,7 +12,7 @@ pub mod spread;
 use std::fmt::Write;
 
 /// Width of every plot in its own units; the page scales it to the column.
-pub const WIDTH: f64 = 440.0;
+pub const WIDTH: f64 = 380.0;
 /// Styles of series; further ones begin anew.
 pub const STYLES: usize = 6;
 
@@ -91,10 +91,10 @@ fn marker(out: &mut String, style: usize, x: f64, y: f64, title: &str) {
     out.push_str(if matches!(class, 0 | 5) { "</circle>" } else { "</path>" });
 }
 
-/// The legend above a plot, as HTML so that it wraps on a narrow page. None for one series.
+/// The legend above a plot, as HTML so that it wraps on a narrow page. None without names.
 fn legend(names: &[&str]) -> String {
     let mut out = String::new();
-    if names.len() < 2 {
+    if names.iter().all(|name| name.is_empty()) {
         return out;
     }
     out.push_str(r#"<ul class="legend">"#);

@@ -73,9 +73,8 @@ async fn attempt(
     let child = command(words)?.stdout(file(&output)?).stderr(file(&errors)?).spawn();
     let mut child = OwnChild(child.context("cannot start the bench")?);
     let (status, stopped) = wait(&mut child.0, planned.patience_s, stop).await?;
-    let read = |path: &Path| {
-        std::fs::read(path).map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
-    };
+    let read =
+        |path: &Path| std::fs::read(path).map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
     Ok(Ended { status, stopped, output: read(&output)?, errors: read(&errors)? })
 }
 
@@ -179,8 +178,7 @@ mod tests {
             result: Measured::default(),
         };
         let status = ExitStatus::from_raw(code << 8);
-        let ended =
-            Ended { status, stopped: None, output: output.into(), errors: errors.into() };
+        let ended = Ended { status, stopped: None, output: output.into(), errors: errors.into() };
         ended.into_run(&mut run);
         assert_eq!(run.outcome, outcome, "{run:?}");
         match (run.reason, reason) {

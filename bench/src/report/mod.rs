@@ -21,7 +21,6 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use anyhow::Context;
 use clap::Args;
 
-use crate::machine::Machine;
 use result::{Measured, Outcome, Report, Run};
 use server::Server;
 use set::{Extent, Planned};
@@ -83,16 +82,19 @@ fn write(path: &Path, text: &str) -> anyhow::Result<()> {
 }
 
 async fn measure(options: &Options) -> anyhow::Result<Report> {
-    let machine = Machine::read();
     let extent = Extent {
         seconds: options.seconds.unwrap_or(if options.quick { 1 } else { 5 }),
         quick: options.quick,
-        cores: machine.cores,
+        cores: std::thread::available_parallelism().map_or(1, usize::from),
     };
     let mut set = set::set(extent);
     set.retain(|planned| {
         options.only.is_empty() || options.only.iter().any(|name| planned.id.starts_with(name))
     });
+    if set.is_empty() {
+        let names: Vec<String> = set::set(extent).into_iter().map(|planned| planned.id).collect();
+        anyhow::bail!("no run begins with {:?}; there are {}", options.only, names.join(", "));
+    }
     let logs = options.out.join("logs");
     std::fs::create_dir_all(&logs)
         .with_context(|| format!("cannot make the folder {}", logs.display()))?;
@@ -120,17 +122,20 @@ async fn measure(options: &Options) -> anyhow::Result<Report> {
     let made_at = SystemTime::now().duration_since(UNIX_EPOCH).ok().map(|since| since.as_secs());
     let quick = "made with --quick: it shows that everything works, not how fast it is";
     let debug = "made by a debug build: its figures say nothing about a release";
-    let note = match (machine.build.as_str(), options.quick) {
-        ("debug", _) => Some(debug.into()),
-        (_, true) => Some(quick.into()),
-        _ => None,
+    let note = match (cfg!(debug_assertions), options.quick) {
+        (true, _) => Some(debug.into()),
+        (false, true) => Some(quick.into()),
+        (false, false) => None,
     };
+    // Every bench describes the machine beside its result; the first did so before the load of
+    // the others.
+    let machine = runs.iter().find_map(|run: &Run| run.result.object("machine"));
     Ok(Report {
         v: 1,
         made_at,
         note,
         command: Some(command_line(options, extent)),
-        machine: Measured(serde_json::to_value(&machine)?),
+        machine: machine.unwrap_or_default(),
         runs,
     })
 }

@@ -34,9 +34,9 @@ pub fn html(report: &Report) -> String {
 fn head(page: &mut Page, report: &Report) {
     let machine = &report.machine;
     let text = |path| machine.text(path).unwrap_or_else(|| "not known".into());
-    let memory = machine.number("memory_bytes").map_or("not known".into(), |bytes| {
-        format!("{} GiB", short(bytes / f64::from(1 << 30)))
-    });
+    let memory = machine
+        .number("memory_bytes")
+        .map_or("not known".into(), |bytes| format!("{} GiB", short(bytes / f64::from(1 << 30))));
     let load: Vec<String> =
         (0..3).filter_map(|at| machine.element("load_average", at)).map(short).collect();
     let load = if load.is_empty() { "not known".into() } else { load.join(" · ") };

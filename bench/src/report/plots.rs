@@ -2,6 +2,7 @@
 //! the page says so.
 
 use super::result::{Group, Measured, Outcome, Report, Run};
+use crate::plan::short;
 use crate::plot::bars::Bars;
 use crate::plot::lines::{Lines, Series};
 use crate::plot::scale::Kind;
@@ -103,7 +104,19 @@ pub fn cost_by_workers(report: &Report) -> Plot {
     let text = "The same rooms on more cores. A flat line means that workers do not disturb each \
                 other.";
     let series = series(&runs, |half| half.number("workers"));
-    lines(("Against workers", text), ("workers", Kind::Linear), &runs, series)
+    let title = "Against workers";
+    let workers = series.iter().flat_map(|series| series.points.iter().map(|(x, _)| *x));
+    let mut names: Vec<(f64, String)> = workers.map(|x| (x, x.to_string())).collect();
+    names.dedup();
+    let lines = Lines {
+        x: ("workers".into(), Kind::Linear),
+        y: (NS.into(), Kind::Linear),
+        series,
+        spans: Vec::new(),
+        names,
+    };
+    let html = (!lines.is_empty()).then(|| lines.html(title));
+    Plot { title, text, html, commands: commands(&runs) }
 }
 
 /// What a run is called in a plot.
@@ -170,13 +183,14 @@ pub fn latency(report: &Report) -> Plot {
         (label(run, &run.result), percentiles.map(at).into())
     });
     let spread = Spread {
-        unit: "µs from the speaker's send call to the listener's receive call".into(),
+        unit: "µs from send call to receive call".into(),
         percentiles: ["median", "99 %", "99.9 %", "worst"].map(String::from).into(),
         rows: rows.collect(),
     };
     Plot {
         title: "Latency",
-        text: "Through the node, generator and receivers on the same machine included.",
+        text: "From a speaker's send call through the node to a listener's receive call; generator \
+               and receivers run on the same machine.",
         html: (!spread.is_empty()).then(|| spread.html("latency by percentiles")),
         commands: commands(&runs),
     }
@@ -224,7 +238,7 @@ pub fn engine(report: &Report) -> Plot {
             text("listeners"),
             text("payload"),
             text("suite"),
-            text("allocations_per_packet")
+            run.result.number("allocations_per_packet").map_or_else(|| "? ".into(), short)
         );
         let values = ["ns_per_packet", "seal_ns_per_packet"].map(|path| run.result.number(path));
         (label, values.into())

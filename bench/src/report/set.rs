@@ -193,7 +193,8 @@ impl Set {
         let idle = format!("idle --people {people} --rooms {rooms}");
         self.add(format!("idle-{people}"), Group::Idle, &idle).patience_s = 540;
         let people = if self.extent.quick { 10 } else { 100 };
-        let join = self.add(format!("join-{people}"), Group::Join, &format!("join --people {people}"));
+        let join =
+            self.add(format!("join-{people}"), Group::Join, &format!("join --people {people}"));
         join.needs_server = true;
         join.patience_s = 540;
     }
