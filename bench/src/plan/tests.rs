@@ -199,7 +199,8 @@ fn the_wall_that_binds_is_the_one_that_was_lowered() {
         demand.node.cores = 1024.0;
         demand
     };
-    let cases: [(Wall, fn(&mut Demand)); 4] = [
+    type Lower = fn(&mut Demand);
+    let cases: [(Wall, Lower); 4] = [
         (Wall::Cpu, |demand| demand.node.cores = 2.0),
         (Wall::Egress, |demand| demand.node.gbit_per_s = 0.1),
         (Wall::BlastRadius, |demand| demand.node.people = 10.0),

@@ -34,14 +34,18 @@ pub struct Options {
     /// Few and small shapes for a second each: shows that everything works, not how fast.
     #[arg(long)]
     quick: bool,
-    /// Seconds of each measurement, 1–60; 5 by default, 1 with --quick.
+    /// Seconds of each window of a measurement, 1–60; 3 by default, 1 with --quick.
     #[arg(long, value_parser = clap::value_parser!(u64).range(1..=60))]
     seconds: Option<u64>,
+    /// Windows of each measurement, 1–100, over which a result is the median; 3 by default, 1 with
+    /// --quick.
+    #[arg(long, value_parser = clap::value_parser!(u64).range(1..=100))]
+    pairs: Option<u64>,
     /// Only runs whose name begins with one of these, such as `rate,video`.
     #[arg(long, value_delimiter = ',', value_name = "NAME[,NAME]")]
     only: Vec<String>,
     /// Runs nothing: writes the page anew from a report.json.
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["quick", "seconds", "only"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["quick", "seconds", "pairs", "only"])]
     from: Option<PathBuf>,
 }
 
@@ -83,7 +87,8 @@ fn write(path: &Path, text: &str) -> anyhow::Result<()> {
 
 async fn measure(options: &Options) -> anyhow::Result<Report> {
     let extent = Extent {
-        seconds: options.seconds.unwrap_or(if options.quick { 1 } else { 5 }),
+        seconds: options.seconds.unwrap_or(if options.quick { 1 } else { 3 }),
+        pairs: options.pairs.unwrap_or(if options.quick { 1 } else { 3 }),
         quick: options.quick,
         cores: std::thread::available_parallelism().map_or(1, usize::from),
     };
@@ -141,7 +146,8 @@ async fn measure(options: &Options) -> anyhow::Result<Report> {
 }
 
 fn command_line(options: &Options, extent: Extent) -> String {
-    let mut line = format!("hype bench report --seconds {}", extent.seconds);
+    let Extent { seconds, pairs, .. } = extent;
+    let mut line = format!("hype bench report --seconds {seconds} --pairs {pairs}");
     if options.quick {
         line.push_str(" --quick");
     }

@@ -19,10 +19,10 @@ pub fn html(report: &Report) -> String {
     figure(&mut page, plots::ratio(report));
     figure(&mut page, plots::cost_by_room(report));
     figure(&mut page, plots::cost_by_workers(report));
-    page.section("Latency and loss", "");
+    page.section("Latency, limits, memory", "");
     figure(&mut page, plots::latency(report));
     figure(&mut page, plots::sweep(report));
-    page.section("The engine, video, memory, joins", "");
+    figure(&mut page, plots::sweep_latency(report));
     figure(&mut page, plots::engine(report));
     figure(&mut page, plots::video(report));
     figure(&mut page, plots::memory(report));
@@ -85,7 +85,9 @@ fn runs(page: &mut Page, report: &Report) {
                 Outcome::Impossible => "impossible here",
                 Outcome::Stopped => "stopped",
             };
-            let said = run.reason.clone().unwrap_or_else(|| summary(run));
+            // A bench that printed its result and then failed a check of it has both.
+            let said = run.reason.iter().cloned().chain([summary(run)]);
+            let said = said.filter(|part| !part.is_empty()).collect::<Vec<_>>().join(" · ");
             vec![run.id.clone(), outcome.into(), said, run.command.clone()]
         })
         .collect();
@@ -104,7 +106,11 @@ fn summary(run: &Run) -> String {
             ("allocations_per_packet", "allocations a packet"),
         ],
         Group::Sweep => &[("highest_lossless_pps", "packets/s without loss")],
-        Group::Idle => &[("people", "people"), ("rss_bytes_per_peer", "bytes a person")],
+        Group::Idle => &[
+            ("people", "people"),
+            ("rss_bytes_per_peer", "bytes a person, all of the node"),
+            ("added_bytes_per_peer", "added by each"),
+        ],
         Group::Join => &[("joins_per_second", "joins/s"), ("failed", "failed")],
         Group::Rate | Group::RoomSize | Group::Workers | Group::Vbr | Group::Video => &[
             ("cpu_ns_per_forwarded_packet", "ns a packet"),

@@ -83,7 +83,7 @@ fn lines(
 /// Cost against the rate.
 pub fn cost_by_rate(report: &Report) -> Plot {
     let runs = of(report, &[Group::Rate]);
-    let text = "Rooms of 50 with 1 to 30 speakers, 160 bytes, one worker. All threads of the node \
+    let text = "Rooms of 1 to 30 speakers and 50 listeners, 160 bytes, one worker. All threads of the node \
                 count, receiving included. Lower is better.";
     let series = series(&runs, |half| half.number("forwarded_pps"));
     lines(("Against the rate", text), ("forwarded packets a second", Kind::Log), &runs, series)
@@ -92,10 +92,10 @@ pub fn cost_by_rate(report: &Report) -> Plot {
 /// Cost against the size of rooms.
 pub fn cost_by_room(report: &Report) -> Plot {
     let runs = of(report, &[Group::RoomSize]);
-    let text = "Two speakers a room. A packet that is received once is sent to everybody else: in \
-                small rooms each copy bears more of the receiving.";
+    let text = "Two speakers a room. A packet is received once and sent to every listener: in small \
+                rooms each copy bears more of the receiving.";
     let series = series(&runs, |half| half.number("listeners"));
-    lines(("Against the size of rooms", text), ("people in a room", Kind::Log), &runs, series)
+    lines(("Against the size of rooms", text), ("listeners in a room", Kind::Log), &runs, series)
 }
 
 /// Cost against workers.
@@ -123,9 +123,9 @@ pub fn cost_by_workers(report: &Report) -> Plot {
 fn label(run: &Run, half: &Measured) -> String {
     let name = back_end(half).unwrap_or_else(|| run.id.clone());
     let number = |path| half.number(path).map(|value| value.to_string());
-    let shape = match (number("speakers"), number("listeners"), number("viewers")) {
-        (_, _, Some(viewers)) => format!("video for {viewers}"),
-        (Some(speakers), Some(people), None) => format!("{speakers} × {people}"),
+    let shape = match (run.group, number("speakers"), number("listeners")) {
+        (Group::Video, _, Some(viewers)) => format!("video for {viewers}"),
+        (_, Some(speakers), Some(listeners)) => format!("{speakers} × {listeners}"),
         _ => run.id.clone(),
     };
     let mut label = format!("{name}: {shape}");
@@ -146,10 +146,10 @@ pub fn ratio(report: &Report) -> Plot {
     let groups = [Group::Rate, Group::RoomSize, Group::Vbr, Group::Video];
     let runs: Vec<Run> = of(report, &groups)
         .into_iter()
-        .filter(|run| run.result.number("ratio").is_some())
+        .filter(|run| run.outcome == Outcome::Measured && run.result.number("ratio").is_some())
         .collect();
     let rows = runs.iter().map(|run| {
-        let other = run.result.object("against").and_then(|half| half.text("io"));
+        let other = run.halves().get(1).and_then(|half| half.text("io"));
         let other = other.unwrap_or_else(|| "the other".into());
         (format!("{} / {other}", label(run, &run.result)), vec![run.result.number("ratio")])
     });
@@ -162,7 +162,7 @@ pub fn ratio(report: &Report) -> Plot {
     };
     Plot {
         title: "Ratio to the floor",
-        text: "Speakers × people of a room, by a back end / against another in the same run. The \
+        text: "Speakers × listeners of a room, by a back end / against another in the same run. The \
                floor sends the same copies without engine and encryption.",
         html: (!bars.is_empty()).then(|| bars.html("ratio to the floor")),
         commands: commands(&runs),
@@ -228,6 +228,37 @@ pub fn sweep(report: &Report) -> Plot {
     }
 }
 
+/// Latency against the offered rate.
+pub fn sweep_latency(report: &Report) -> Plot {
+    let runs = of(report, &[Group::Sweep]);
+    let mut series = Vec::new();
+    for run in runs.iter().filter(|run| run.outcome == Outcome::Measured) {
+        let name = back_end(&run.result).unwrap_or_else(|| run.id.clone());
+        for (key, title) in [("p50", "median"), ("p99", "99 %")] {
+            let steps = run.result.list("sweep");
+            let point = |step: &Measured| {
+                Some((step.number("offered_pps")?, step.number(&format!("latency_us.{key}"))?))
+            };
+            let mut points: Vec<(f64, f64)> = steps.iter().filter_map(point).collect();
+            points.sort_by(|a, b| a.0.total_cmp(&b.0));
+            series.push(Series { name: format!("{name}, {title}"), points });
+        }
+    }
+    let lines = Lines {
+        x: ("packets a second that should leave".into(), Kind::Linear),
+        y: ("µs from send call to receive call".into(), Kind::Log),
+        series,
+        spans: Vec::new(),
+        names: Vec::new(),
+    };
+    Plot {
+        title: "Latency up to the end",
+        text: "The same runs: what the busier core costs in time.",
+        html: (!lines.is_empty()).then(|| lines.html("latency against the rate")),
+        commands: commands(&runs),
+    }
+}
+
 /// The engine beside its bare seals.
 pub fn engine(report: &Report) -> Plot {
     let runs = of(report, &[Group::Engine]);
@@ -287,32 +318,23 @@ pub fn video(report: &Report) -> Plot {
 
 /// Memory of a person.
 pub fn memory(report: &Report) -> Plot {
-    let groups = [Group::Idle, Group::Rate, Group::RoomSize];
-    let mut runs = of(report, &groups);
-    runs.retain(|run| run.result.number("rss_bytes_per_peer").is_some());
-    let mut rows: Vec<(String, Vec<Option<f64>>)> = Vec::new();
-    for run in &runs {
-        let kib = run.result.number("rss_bytes_per_peer").map(|bytes| bytes / 1024.0);
-        let label = match run.result.number("people") {
-            Some(people) => format!("{people} connected people, silent, after DTLS"),
-            None => label(run, &run.result),
-        };
-        if rows.len() < 12 {
-            rows.push((label, vec![kib]));
-        }
-    }
-    // What is asked for is the silent people's; voices stand below for comparison.
-    rows.sort_by_key(|(label, _)| !label.contains("connected people"));
+    let runs = of(report, &[Group::Idle]);
+    let rows = runs.iter().filter(|run| run.outcome == Outcome::Measured).map(|run| {
+        let people = run.result.text("people").unwrap_or_else(|| "?".into());
+        let kib = |path| run.result.number(path).map(|bytes: f64| bytes / 1024.0);
+        let values = ["rss_bytes_per_peer", "added_bytes_per_peer"].map(kib);
+        (format!("{people} connected people, silent, after DTLS"), values.into())
+    });
     let bars = Bars {
         unit: "KiB of resident memory a person".into(),
-        segments: vec!["memory".into()],
+        segments: ["all of the node", "added by each"].map(String::from).into(),
         stacked: false,
-        rows,
-        reference: None,
+        rows: rows.collect(),
+        reference: Some((16.0, "16 KiB".into())),
     };
     Plot {
         title: "Memory of a person",
-        text: "Resident memory of the node divided by the people connected to it.",
+        text: "Resident memory of the node's process by the people connected to it.",
         html: (!bars.is_empty()).then(|| bars.html("memory of a person")),
         commands: commands(&runs),
     }

@@ -131,15 +131,39 @@ impl Measured {
 }
 
 impl Run {
-    /// The result with everything that `--against` put beside it: first the run itself, then the
-    /// other back end's half, which states its own `io`.
+    /// The result, and beside it what `--against` measured: that half states only what differs,
+    /// so the shape is taken from the first.
     pub fn halves(&self) -> Vec<Measured> {
         let mut halves = Vec::new();
         if self.outcome == Outcome::Measured {
             halves.push(self.result.clone());
-            halves.extend(self.result.object("against"));
+            halves.extend(self.other_half());
         }
         halves
+    }
+
+    fn other_half(&self) -> Option<Measured> {
+        let against = self.result.object("against")?;
+        let mut half = serde_json::Map::new();
+        for shape in ["sink", "speakers", "listeners", "rooms", "payload", "workers", "suite"] {
+            half.extend(self.result.0.get(shape).map(|value| (shape.to_owned(), value.clone())));
+        }
+        half.extend(against.0.as_object().cloned().unwrap_or_default());
+        if !half.contains_key("io") {
+            half.insert("io".into(), self.other_io(&against)?.into());
+        }
+        Some(Measured(Value::Object(half)))
+    }
+
+    /// What the run was compared with: the word after `--against`, else its `subject`, of which
+    /// the first part names it (`floor_uring`).
+    fn other_io(&self, against: &Measured) -> Option<String> {
+        let mut words = self.command.split_whitespace();
+        if words.by_ref().any(|word| word == "--against") {
+            return words.next().map(str::to_owned);
+        }
+        let subject = against.text("subject")?;
+        subject.split('_').next().map(str::to_owned)
     }
 }
 

@@ -46,8 +46,8 @@ fn the_page_shows_every_run_with_its_command_and_why_there_is_no_result() {
         }
     }
     assert!(page.contains("Sample processor, 2 cores") && page.contains("6.0.0-sample"));
-    // All ten plots have something to draw.
-    assert_eq!(page.matches("<svg class=\"plot\"").count(), 10);
+    // All eleven plots have something to draw.
+    assert_eq!(page.matches("<svg class=\"plot\"").count(), 11);
     assert!(!page.contains("NaN") && !page.contains("inf"), "a number that is none");
 }
 
@@ -65,7 +65,7 @@ fn a_plot_without_values_says_so() {
     let report = Report { v: 1, ..Report::default() };
     let page = super::page::html(&report);
     assert_eq!(page.matches("<svg class=\"plot\"").count(), 0);
-    assert_eq!(page.matches("No run of this kind has a result").count(), 10);
+    assert_eq!(page.matches("No run of this kind has a result").count(), 11);
 }
 
 #[test]
@@ -85,7 +85,7 @@ fn names_from_a_report_are_never_markup() {
 #[test]
 fn the_set_is_named_apart_and_needs_root_only_for_devices() {
     for quick in [false, true] {
-        let set = super::set::set(super::set::Extent { seconds: 3, quick, cores: 4 });
+        let set = super::set::set(super::set::Extent { seconds: 3, pairs: 3, quick, cores: 4 });
         let ids: std::collections::HashSet<&str> =
             set.iter().map(|planned| planned.id.as_str()).collect();
         assert_eq!(ids.len(), set.len(), "two runs of one name");
