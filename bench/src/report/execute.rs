@@ -188,6 +188,22 @@ mod tests {
         }
     }
 
+    #[tokio::test]
+    async fn what_takes_too_long_or_is_stopped_is_interrupted() {
+        for (patience_s, stop, expected) in
+            [(0, false, Stopped::OutOfTime(0)), (600, true, Stopped::ByUser)]
+        {
+            let child = Command::new("sleep").arg("60").spawn().expect("sleep starts");
+            let mut child = OwnChild(child);
+            let began = Instant::now();
+            let stop = AtomicBool::new(stop);
+            let (status, stopped) =
+                wait(&mut child.0, patience_s, &stop).await.expect("it can be waited for");
+            assert!(stopped == Some(expected) && !status.success(), "{status}");
+            assert!(began.elapsed() < CLEAN_UP, "an interrupt was enough");
+        }
+    }
+
     #[test]
     fn what_a_bench_says_becomes_its_outcome() {
         check(0, "{\"a\": 1}", "1 of 2\n", Outcome::Measured, None);
