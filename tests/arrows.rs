@@ -102,6 +102,7 @@ fn planners_do_not_wait() {
         "controlplane/src/voice/placement.rs",
         "dataplane/node/src/agent/rooms.rs",
         "bench/src/plan/model.rs",
+        "bench/src/plan/sizing.rs",
         "bench/src/plan/traffic.rs",
         "bench/src/plan/figures.rs",
     ] {

@@ -9,6 +9,7 @@ mod ledger;
 mod model;
 mod page;
 mod phases;
+mod sizing;
 mod table;
 mod traffic;
 

@@ -4,7 +4,7 @@
 
 use super::demand::{Channel, Demand};
 use super::ledger::Ledger;
-use super::model::up;
+use super::sizing::up;
 
 /// Bytes that a link between parts puts around a packet: QUIC short header, tag, link header.
 const LINK_BYTES: f64 = 40.0;
