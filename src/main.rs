@@ -40,6 +40,8 @@ enum Role {
     /// The floor of `hype bench relay`.
     #[command(hide = true)]
     BenchFloor(role::bench_floor::Options),
+    /// Computes nodes, cores, traffic and monthly cost for the phases of growth or any demand.
+    Plan(hype_bench::plan::Options),
 }
 
 fn main() -> anyhow::Result<()> {
@@ -60,6 +62,7 @@ fn main() -> anyhow::Result<()> {
             Role::Bench(bench) => hype_bench::run(bench).await,
             Role::BenchNode(options) => role::bench_node::run(options).await,
             Role::BenchFloor(options) => role::bench_floor::run(options).await,
+            Role::Plan(options) => hype_bench::plan::run(&options),
         }
     });
     // Blocking work that is still under way (a password hash, say) must not hold up the end.

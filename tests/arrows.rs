@@ -98,7 +98,14 @@ fn unsafe_code_lives_in_the_io_back_ends() {
 
 #[test]
 fn planners_do_not_wait() {
-    for file in ["controlplane/src/voice/placement.rs", "dataplane/node/src/agent/rooms.rs"] {
+    for file in [
+        "controlplane/src/voice/placement.rs",
+        "dataplane/node/src/agent/rooms.rs",
+        "bench/src/plan/model.rs",
+        "bench/src/plan/sizing.rs",
+        "bench/src/plan/traffic.rs",
+        "bench/src/plan/figures.rs",
+    ] {
         let text = std::fs::read_to_string(root().join(file)).expect("the planner is there");
         assert!(!text.contains(".await"), "{file} is a pure planner and must not await");
     }

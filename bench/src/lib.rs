@@ -8,6 +8,9 @@ pub mod machine;
 pub mod node_process;
 mod peer;
 mod relay;
+pub mod plan;
+mod plot;
+mod report;
 mod tally;
 mod voice;
 
@@ -23,6 +26,8 @@ pub enum Bench {
     Relay(relay::Options),
     /// Cost of a forwarded video packet: frames as bursts.
     Video(relay::VideoOptions),
+    /// Runs all benches and writes one page with plots, and a JSON file that `hype plan` reads.
+    Report(report::Options),
 }
 
 /// Runs one benchmark; prints its result to standard output.
@@ -34,6 +39,7 @@ pub async fn run(bench: Bench) -> anyhow::Result<()> {
         Bench::Voice(options) => voice::run(options).await,
         Bench::Relay(options) => relay::run(options).await,
         Bench::Video(options) => relay::run_video(options).await,
+        Bench::Report(options) => report::run(options).await,
     }
 }
 
