@@ -34,6 +34,9 @@ enum Role {
     /// Loads a running Hype with native clients and checks what comes back.
     #[command(subcommand)]
     Bench(hype_bench::Bench),
+    /// A node for `hype bench`, which talks with it over pipes.
+    #[command(hide = true)]
+    BenchNode(role::bench_node::Options),
 }
 
 fn main() -> anyhow::Result<()> {
@@ -52,6 +55,7 @@ fn main() -> anyhow::Result<()> {
             Role::Node(options) => role::node::run(options).await,
             Role::Cert(command) => role::cert::run(&command),
             Role::Bench(bench) => hype_bench::run(bench).await,
+            Role::BenchNode(options) => role::bench_node::run(options).await,
         }
     });
     // Blocking work that is still under way (a password hash, say) must not hold up the end.

@@ -52,7 +52,7 @@ fn planes_do_not_know_each_other() {
     check("controlplane/src", &["hype_node::", "hype_sfu::", "hype_bench::"]);
     check("dataplane", &["hype_control::", "hype_bench::"]);
     check("protocol/src", &["hype_control::", "hype_node::", "hype_sfu::", "hype_bench::"]);
-    check("bench/src", &["hype_control::", "hype_node::", "hype_sfu::"]);
+    check("bench/src", &["hype_control::", "hype_node::"]);
 }
 
 #[test]

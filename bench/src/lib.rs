@@ -4,6 +4,8 @@
 
 mod api;
 mod gateway;
+pub mod machine;
+pub mod node_process;
 mod peer;
 mod tally;
 mod voice;

@@ -3,6 +3,7 @@
 //! It holds no behaviour beyond encoding and key derivation and, behind the `runtime` feature,
 //! the store itself, the observation pipe and the fleet's certificates.
 
+pub mod bench;
 pub mod gateway;
 pub mod id;
 pub mod key;

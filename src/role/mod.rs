@@ -1,6 +1,7 @@
 //! The roles of the process: their flags and environment, and what they start.
 //! Only here is anything read from the environment.
 
+pub mod bench_node;
 pub mod cert;
 pub mod control;
 pub mod node;

@@ -1,0 +1,93 @@
+//! `hype bench-node`: a real node process for benchmarks, without etcd and control plane. It assigns
+//! rooms to itself and talks the observation messages over standard input and output with the
+//! benchmark that started it. It ends when standard input does, and is no way to run a node.
+
+use std::os::fd::{AsFd, OwnedFd};
+
+use anyhow::{Context, ensure};
+use clap::Args;
+use hype_node::{Links, Node};
+use hype_protocol::bench::Started;
+use hype_protocol::coordination::{MAX_OPERATIONS, Outcome, Store, Transaction, memory::Memory};
+use hype_protocol::id::{Generation, PartId, RoomId, WorkerId};
+use hype_protocol::record::{Assignment, NodeLive};
+use hype_protocol::{key, pipe};
+use tokio::net::unix::pipe as unix_pipe;
+use tokio::sync::{mpsc, oneshot};
+
+use super::NodeOptions;
+
+/// Flags of the role.
+#[derive(Debug, Args)]
+pub struct Options {
+    #[command(flatten)]
+    node: NodeOptions,
+    /// Rooms 1 to this, spread over the workers in turn.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    rooms: u32,
+    /// The most peers in each room.
+    #[arg(long, default_value_t = 1_000)]
+    max_peers: u32,
+}
+
+pub async fn run(options: Options) -> anyhow::Result<()> {
+    let input = unix_pipe::Receiver::from_owned_fd(duplicate(std::io::stdin())?)
+        .context("standard input is no pipe: this role is started by `hype bench`")?;
+    let mut output = unix_pipe::Sender::from_owned_fd(duplicate(std::io::stdout())?)
+        .context("standard output is no pipe: this role is started by `hype bench`")?;
+    let config = hype_node::Config { announce_loopback: true, ..options.node.config() };
+    let node = Node::start(config)?;
+    let store = Store::Memory(Memory::new());
+    let rooms = assignments(node.live(), options.rooms, options.max_peers);
+    assign(&store, node.live(), &rooms).await?;
+    let started = Started { live: node.live().clone(), rooms };
+
+    let (connector, mut connections) = mpsc::channel(1);
+    let (stop, stopping) = oneshot::channel::<()>();
+    let node = node.run(store, Links::InProcess(connector), async {
+        // An error means that the other side is gone, which is an end as well.
+        let _ended = stopping.await;
+    });
+    let talk = async move {
+        let _stop = stop;
+        let end = connections.recv().await.context("the node ended before it was connected")?;
+        pipe::write(&mut output, &started).await?;
+        drop(started);
+        pipe::carry(end, output, input).await?;
+        anyhow::Ok(())
+    };
+    let (served, talked) = tokio::join!(node, talk);
+    served?;
+    talked
+}
+
+/// One of the standard streams, to be read or written without a thread of its own.
+fn duplicate(stream: impl AsFd) -> std::io::Result<OwnedFd> {
+    stream.as_fd().try_clone_to_owned()
+}
+
+fn assignments(live: &NodeLive, rooms: u32, max_peers: u32) -> Vec<Assignment> {
+    let workers = u32::try_from(live.workers.len()).unwrap_or(u32::MAX).max(1);
+    let assignment = |number: u32| Assignment {
+        room: RoomId(u64::from(number) + 1),
+        generation: Generation(1),
+        part: PartId(0),
+        worker: WorkerId(u16::try_from(number % workers).unwrap_or(0)),
+        max_peers,
+    };
+    (0..rooms).map(assignment).collect()
+}
+
+async fn assign(store: &Store, live: &NodeLive, rooms: &[Assignment]) -> anyhow::Result<()> {
+    for some in rooms.chunks(MAX_OPERATIONS) {
+        let put = some.iter().fold(Transaction::new(), |put, assignment| {
+            put.put(key::assignment(&live.node, assignment.room), assignment)
+        });
+        let outcome = store.transact(put).await?;
+        ensure!(
+            matches!(outcome, Outcome::Committed { .. }),
+            "an own store that refuses: {outcome:?}"
+        );
+    }
+    Ok(())
+}
