@@ -3,10 +3,14 @@
 //! It never looks inside the server: what it reports is what clients get.
 
 mod api;
+mod browser;
 mod gateway;
+mod ice;
+mod idle;
 pub mod machine;
 pub mod node_process;
 mod peer;
+mod srtp;
 mod tally;
 mod voice;
 
@@ -17,6 +21,8 @@ use clap::Subcommand;
 pub enum Bench {
     /// One voice channel full of native clients: counts, losses and latency of every packet.
     Voice(voice::Options),
+    /// Memory of a node process alone, with silent people connected by real ICE and DTLS.
+    Idle(idle::Options),
 }
 
 /// Runs one benchmark; prints its result to standard output.
@@ -26,5 +32,6 @@ pub enum Bench {
 pub async fn run(bench: Bench) -> anyhow::Result<()> {
     match bench {
         Bench::Voice(options) => voice::run(options).await,
+        Bench::Idle(options) => idle::run(options).await,
     }
 }
