@@ -1,12 +1,14 @@
-//! `hype bench`: loads a running Hype through its public API, with native clients whose SRTP is
-//! webrtc-srtp (not our own), and checks every packet that comes back.
-//! It never looks inside the server: what it reports is what clients get.
+//! `hype bench`: loads a running Hype through its public API, or a node process that it starts
+//! alone, with clients whose SRTP is webrtc-srtp (not our own), and checks what comes back.
+//! It never looks inside the server: what it reports is what clients get, and what the kernel tells
+//! of the process.
 
 mod api;
 mod browser;
 mod gateway;
 mod ice;
 mod idle;
+mod join;
 pub mod machine;
 pub mod node_process;
 mod peer;
@@ -23,6 +25,8 @@ pub enum Bench {
     Voice(voice::Options),
     /// Memory of a node process alone, with silent people connected by real ICE and DTLS.
     Idle(idle::Options),
+    /// Joins a second, and the time until somebody is heard, through the public API.
+    Join(join::Options),
 }
 
 /// Runs one benchmark; prints its result to standard output.
@@ -33,5 +37,6 @@ pub async fn run(bench: Bench) -> anyhow::Result<()> {
     match bench {
         Bench::Voice(options) => voice::run(options).await,
         Bench::Idle(options) => idle::run(options).await,
+        Bench::Join(options) => join::run(options).await,
     }
 }

@@ -38,8 +38,9 @@ impl Farewell {
 
     /// What the client says; nothing where it is not authentic.
     pub fn read(&self, datagram: &[u8]) -> Option<Said> {
-        let opened =
-            read_key::records(datagram).take(MAX_RECORDS).filter_map(|record| self.key.open(record));
+        let opened = read_key::records(datagram)
+            .take(MAX_RECORDS)
+            .filter_map(|record| self.key.open(record));
         let mut said = None;
         for (content_type, content) in opened {
             match (content_type, content.as_slice()) {

@@ -90,15 +90,23 @@ impl Shared {
     }
 }
 
+/// Boxed, as most of a session's life is none of these but the third.
 enum State {
     /// No whole ClientHello yet.
-    Assembling { assembly: Assembly, early: Vec<Vec<u8>> },
+    Assembling(Box<Assembling>),
     /// The handshake runs, or is done and the library's state is still of use.
     Running(Box<Running>),
     /// The handshake is done.
     Connected(Box<Farewell>),
     /// Failed or closed.
     Over,
+}
+
+#[derive(Default)]
+struct Assembling {
+    assembly: Assembly,
+    /// What came so far, for the library to read when there is one.
+    early: Vec<Vec<u8>>,
 }
 
 struct Running {
@@ -130,7 +138,7 @@ impl Session {
             fingerprint,
             verified: false,
             connected: false,
-            state: State::Assembling { assembly: Assembly::default(), early: Vec::new() },
+            state: State::Assembling(Box::default()),
             timeout: None,
             deadline: None,
             allowance: BURST,
@@ -169,7 +177,8 @@ impl Session {
             return false;
         }
         match &mut self.state {
-            State::Assembling { assembly, early } => {
+            State::Assembling(assembling) => {
+                let Assembling { assembly, early } = &mut **assembling;
                 self.deadline.get_or_insert(now + HANDSHAKE_TIMEOUT);
                 let hello = assembly.handle_datagram(datagram).map(<[u8]>::to_vec);
                 if early.len() < MAX_EARLY {
@@ -242,7 +251,7 @@ impl Session {
             State::Connected(farewell) => {
                 actions.extend(farewell.close_notify().map(Action::Send));
             }
-            State::Assembling { .. } | State::Running(_) | State::Over => {}
+            State::Assembling(_) | State::Running(_) | State::Over => {}
         }
         self.state = State::Over;
         (self.timeout, self.deadline) = (None, None);
