@@ -65,6 +65,88 @@ async fn a_node_process_serves_its_rooms_and_ends_with_its_benchmark() {
     assert!(!std::path::Path::new(&format!("/proc/{pid}")).exists());
 }
 
+/// The JSON that a run of the binary prints.
+fn bench(arguments: &[&str]) -> serde_json::Value {
+    let output =
+        Command::new(env!("CARGO_BIN_EXE_hype")).args(arguments).output().expect("it runs");
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{arguments:?}: {told}");
+    serde_json::from_slice(&output.stdout).expect("JSON and nothing else")
+}
+
+#[test]
+fn idle_counts_the_memory_of_people_who_are_connected() {
+    let report = bench(&["bench", "idle", "--people", "20", "--rooms", "2", "--json"]);
+    assert_eq!((&report["people"], &report["failed"]), (&20.into(), &0.into()), "{report}");
+    assert_eq!(report["profile"], "aead_aes256_gcm", "real DTLS: {report}");
+    let number = |key: &str| report[key].as_f64().expect(key);
+    assert!(number("rss_bytes") > number("rss_empty_bytes"), "{report}");
+    assert!((number("rss_bytes_per_peer") - number("rss_bytes") / 20.0).abs() < 1.0, "{report}");
+    assert!(number("handshakes_per_second") > 0.0, "{report}");
+    assert!(report["machine"]["cores"].as_u64() > Some(0), "{report}");
+}
+
+/// A server in a directory of its own, ended with the test.
+struct Server {
+    process: std::process::Child,
+    directory: std::path::PathBuf,
+    url: String,
+}
+
+impl Server {
+    fn start() -> Self {
+        let directory = std::env::temp_dir().join(format!("hype-bench-{}", std::process::id()));
+        let [_, _, high, low] = std::process::id().to_be_bytes();
+        let ip = format!("127.{}.{low}.201", high | 0x80);
+        // Free now; whoever takes it meanwhile makes the test fail, not lie.
+        let free = std::net::TcpListener::bind((ip.as_str(), 0)).expect("a free port");
+        let address = free.local_addr().expect("it is bound");
+        drop(free);
+        let mut command = Command::new(env!("CARGO_BIN_EXE_hype"));
+        command.args(["--log", "warn", "up", "--udp-port", "0", "--announce", &ip]);
+        command.args(["--http", &address.to_string(), "--data-dir"]).arg(&directory);
+        let process = command.stdout(std::process::Stdio::null()).spawn().expect("it starts");
+        let server = Self { process, directory, url: format!("http://{address}") };
+        let started = std::time::Instant::now();
+        while std::net::TcpStream::connect(address).is_err() {
+            assert!(started.elapsed() < PATIENCE, "it does not listen at {address}");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        server
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+        let _ = std::fs::remove_dir_all(&self.directory);
+    }
+}
+
+#[test]
+fn join_times_people_until_they_hear_somebody() {
+    let server = Server::start();
+    let report = bench(&[
+        "bench",
+        "join",
+        "--people",
+        "6",
+        "--at-once",
+        "3",
+        "--url",
+        &server.url,
+        "--json",
+    ]);
+    assert_eq!((&report["people"], &report["failed"]), (&6.into(), &0.into()), "{report}");
+    let number = |key: &str, part: &str| report[key][part].as_f64().expect(key);
+    for part in ["p50", "p99", "max"] {
+        let (joined, heard) = (number("join_ms", part), number("first_packet_ms", part));
+        assert!(0.0 < joined && joined < heard, "{part}: {report}");
+    }
+    assert!(report["joins_per_second"].as_f64() > Some(0.0), "{report}");
+}
+
 #[tokio::test]
 async fn a_node_that_cannot_start_is_an_error_and_no_wait() {
     let error = NodeProcess::spawn(&mut node(&["--rooms", "0"])).await.expect_err("a bad flag");

@@ -1,21 +1,27 @@
-//! `hype bench`: loads a running Hype through its public API, with native clients whose SRTP is
-//! webrtc-srtp (not our own), and checks every packet that comes back.
-//! It never looks inside the server: what it reports is what clients get.
+//! `hype bench`: loads a running Hype through its public API, or a node process that it starts
+//! alone, with clients whose SRTP is webrtc-srtp (not our own), and checks what comes back.
+//! It never looks inside the server: what it reports is what clients get, and what the kernel tells
+//! of the process.
 
 mod api;
+mod browser;
 mod gateway;
+mod ice;
+mod idle;
+mod join;
 pub mod machine;
 pub mod node_process;
 mod peer;
-mod relay;
 pub mod plan;
 mod plot;
+mod relay;
 mod report;
+mod srtp;
+mod suite;
 mod tally;
 mod voice;
 
 use clap::Subcommand;
-use hype_protocol::secret::SrtpProfile;
 
 /// What to measure.
 #[derive(Debug, Subcommand)]
@@ -26,6 +32,10 @@ pub enum Bench {
     Relay(relay::Options),
     /// Cost of a forwarded video packet: frames as bursts.
     Video(relay::VideoOptions),
+    /// Memory of a node process alone, with silent people connected by real ICE and DTLS.
+    Idle(idle::Options),
+    /// Joins a second, and the time until somebody is heard, through the public API.
+    Join(join::Options),
     /// Runs all benches and writes one page with plots, and a JSON file that `hype plan` reads.
     Report(report::Options),
 }
@@ -39,16 +49,8 @@ pub async fn run(bench: Bench) -> anyhow::Result<()> {
         Bench::Voice(options) => voice::run(options).await,
         Bench::Relay(options) => relay::run(options).await,
         Bench::Video(options) => relay::run_video(options).await,
+        Bench::Idle(options) => idle::run(options).await,
+        Bench::Join(options) => join::run(options).await,
         Bench::Report(options) => report::run(options).await,
-    }
-}
-
-/// The value of `--suite`.
-fn suite(text: &str) -> Result<SrtpProfile, String> {
-    match text {
-        "gcm" => Ok(SrtpProfile::AeadAes128Gcm),
-        "gcm256" => Ok(SrtpProfile::AeadAes256Gcm),
-        "cm" => Ok(SrtpProfile::Aes128CmSha1_80),
-        _ => Err("expected gcm, gcm256 or cm".into()),
     }
 }

@@ -11,13 +11,12 @@ use anyhow::{Context, bail};
 use base64::Engine as _;
 use hype_protocol::gateway::JoinedNative;
 use hype_protocol::id::SourceId;
-use hype_protocol::secret::SrtpProfile;
-use is::stun::{StunMessage, TransId};
 use tokio::net::UdpSocket;
 use webrtc_srtp::context::Context as Srtp;
-use webrtc_srtp::protection_profile::ProtectionProfile;
 use webrtc_util::marshal::{Marshal, Unmarshal};
 
+use crate::ice::Credentials;
+use crate::srtp;
 use crate::tally::Tally;
 
 /// Time between two voice packets (RFC 7587's default frame).
@@ -37,8 +36,7 @@ pub struct Peer {
 struct Shared {
     socket: UdpSocket,
     joined: JoinedNative,
-    remote_ufrag: String,
-    ufrag: String,
+    credentials: Credentials,
     epoch: Instant,
     checked: AtomicBool,
     sent: AtomicU32,
@@ -72,8 +70,7 @@ impl Peer {
         socket.connect(remote).await?;
         let shared = Arc::new(Shared {
             socket,
-            remote_ufrag: joined.ufrag.clone(),
-            ufrag: ufrag.to_owned(),
+            credentials: Credentials::new(&joined.ufrag, joined.password.clone(), ufrag),
             epoch,
             checked: AtomicBool::new(false),
             sent: AtomicU32::new(0),
@@ -119,44 +116,24 @@ impl Peer {
 }
 
 fn contexts(joined: &JoinedNative) -> anyhow::Result<[Srtp; 3]> {
-    let profile = match joined.profile {
-        SrtpProfile::AeadAes128Gcm => ProtectionProfile::AeadAes128Gcm,
-        SrtpProfile::AeadAes256Gcm => ProtectionProfile::AeadAes256Gcm,
-        SrtpProfile::Aes128CmSha1_80 => ProtectionProfile::Aes128CmHmacSha1_80,
-    };
     let material = base64::engine::general_purpose::STANDARD.decode(&joined.keying)?;
-    let (key, salt) = (joined.profile.key_len(), joined.profile.salt_len());
-    if material.len() != joined.profile.keying_len() {
-        bail!("keying material of {} bytes does not fit {profile:?}", material.len());
-    }
-    let (keys, salts) = material.split_at(2 * key);
-    let outbound = Srtp::new(&keys[..key], &salts[..salt], profile, None, None)?;
-    let inbound = || Srtp::new(&keys[key..], &salts[salt..], profile, None, None);
-    Ok([outbound, inbound()?, inbound()?])
+    srtp::contexts(joined.profile, &material)
 }
 
 /// RFC 8445 §7: checks keep the path open; the first answer means that the node knows us.
 async fn check(shared: Arc<Shared>) {
-    let username = format!("{}:{}", shared.remote_ufrag, shared.ufrag);
     let mut wait = Duration::from_millis(50);
     let mut buffer = [0; 256];
     loop {
-        let request =
-            StunMessage::binding_request(&username, TransId::new(), true, 1, 0x6e00_01ff, true);
-        let password = Some(shared.joined.password.as_bytes());
-        if let Ok(len) = request.to_bytes(password, &mut buffer, sha1_hmac) {
+        if let Some(check) = shared.credentials.check(&mut buffer) {
             // A full socket loses one check; the next one follows.
-            let _ = shared.socket.send(&buffer[..len]).await;
+            let _ = shared.socket.send(check).await;
         }
         if shared.checked.load(Ordering::Acquire) {
             wait = CHECK_INTERVAL;
         }
         tokio::time::sleep(wait).await;
     }
-}
-
-fn sha1_hmac(key: &[u8], parts: &[&[u8]]) -> [u8; 20] {
-    hype_protocol::secret::sha1_hmac(key, parts)
 }
 
 async fn receive(shared: Arc<Shared>, mut inbound: Srtp, mut inbound_rtcp: Srtp) {
@@ -167,11 +144,7 @@ async fn receive(shared: Arc<Shared>, mut inbound: Srtp, mut inbound_rtcp: Srtp)
         let datagram = &buffer[..len];
         match datagram.first() {
             Some(0..=3) => {
-                let password = shared.joined.password.as_bytes();
-                let valid = StunMessage::parse(datagram).is_ok_and(|message| {
-                    message.is_successful_binding_response() && message.verify(password, sha1_hmac)
-                });
-                if valid {
+                if shared.credentials.is_answer(datagram) {
                     shared.checked.store(true, Ordering::Release);
                 }
             }

@@ -57,6 +57,8 @@ pub struct Tally {
     pub heard: HashMap<SourceId, Heard>,
     /// Time through the server of each packet, in microseconds.
     pub latencies_us: Vec<u32>,
+    /// When the first packet came.
+    pub first_at: Option<Instant>,
     /// Packets that did not decrypt or parse, or did not hold what a speaker sent.
     pub bad: u64,
 }
@@ -67,7 +69,9 @@ const MAX_LATENCIES: usize = 90_000;
 impl Tally {
     /// Counts the speaker's packet `number`, sent at `sent`.
     pub fn count(&mut self, source: SourceId, number: u32, sent: Duration, now: Duration) {
-        self.heard.entry(source).or_default().count(number, Instant::now());
+        let arrived = Instant::now();
+        self.first_at.get_or_insert(arrived);
+        self.heard.entry(source).or_default().count(number, arrived);
         if self.latencies_us.len() < MAX_LATENCIES {
             let micros = now.saturating_sub(sent).as_micros();
             self.latencies_us.push(u32::try_from(micros).unwrap_or(u32::MAX));

@@ -33,7 +33,7 @@ pub struct Options {
     #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..=600))]
     pub seconds: u64,
     /// `gcm`, `gcm256` or `cm`.
-    #[arg(long, default_value = "gcm", value_parser = suite)]
+    #[arg(long, default_value = "gcm", value_parser = suite::parse)]
     pub suite: SrtpProfile,
     /// One JSON object instead of the table.
     #[arg(long)]

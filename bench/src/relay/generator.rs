@@ -11,7 +11,6 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
-use is::stun::{StunMessage, TransId};
 use nix::libc;
 use nix::sys::socket::{
     AddressFamily, ControlMessage, ControlMessageOwned, MsgFlags, MultiHeaders, SockFlag, SockType,
@@ -314,17 +313,10 @@ impl Everybody {
                 Some(number) => &self.cast.listeners[number],
             };
             let (person, node) = person;
-            if person.keying.is_none() {
-                continue;
-            }
-            let id = TransId::new();
-            let request =
-                StunMessage::binding_request(&person.username, id, true, 1, 0x6e00_01ff, true);
             let mut buffer = [0; 256];
-            let password = Some(person.password.as_bytes());
-            let hmac = |key: &[u8], parts: &[&[u8]]| hype_protocol::secret::sha1_hmac(key, parts);
-            if let Ok(len) = request.to_bytes(password, &mut buffer, hmac) {
-                send(self.socket.as_raw_fd(), person.ip, *node, &buffer[..len]);
+            let check = person.credentials.as_ref().and_then(|ours| ours.check(&mut buffer));
+            if let Some(check) = check {
+                send(self.socket.as_raw_fd(), person.ip, *node, check);
             }
         }
     }

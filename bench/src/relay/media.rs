@@ -6,16 +6,16 @@ use std::net::Ipv4Addr;
 use std::str::FromStr;
 use std::time::Duration;
 
-use anyhow::{Context, bail};
 use hype_protocol::id::SessionId;
 use hype_protocol::media::{
     Codec, CodecMapping, HeaderExtensions, Mid, ReceiveLine, SendLine, SessionMedia, SourceKind,
     VideoSlot,
 };
-use hype_protocol::secret::{SrtpKeying, SrtpProfile};
+use hype_protocol::secret::SrtpKeying;
 use webrtc_srtp::context::Context as Srtp;
-use webrtc_srtp::protection_profile::ProtectionProfile;
 use webrtc_util::marshal::{Marshal, Unmarshal};
+
+use crate::{ice, srtp};
 
 /// The SSRC of the first voice slot; the others follow.
 pub const FIRST_SLOT: u32 = 1000;
@@ -126,28 +126,16 @@ pub struct Person {
     pub session: SessionId,
     /// Its address; the port is the generator's.
     pub ip: Ipv4Addr,
-    /// The USERNAME of its ICE checks.
-    pub username: String,
-    /// The password of its ICE checks.
-    pub password: String,
-    /// Its keys; none against the floor, which has no crypto.
+    /// For its ICE checks; none against the floor, which wants none …
+    pub credentials: Option<ice::Credentials>,
+    /// … and has no crypto.
     pub keying: Option<SrtpKeying>,
 }
 
-fn context(keying: &SrtpKeying, inbound: bool) -> anyhow::Result<Srtp> {
-    let profile = match keying.profile {
-        SrtpProfile::AeadAes128Gcm => ProtectionProfile::AeadAes128Gcm,
-        SrtpProfile::AeadAes256Gcm => ProtectionProfile::AeadAes256Gcm,
-        SrtpProfile::Aes128CmSha1_80 => ProtectionProfile::Aes128CmHmacSha1_80,
-    };
-    let (key, salt) = (keying.profile.key_len(), keying.profile.salt_len());
-    let (keys, salts) = keying.material.split_at_checked(2 * key).context("short keys")?;
-    if salts.len() != 2 * salt {
-        bail!("keying material does not fit {profile:?}");
-    }
-    let (at_key, at_salt) = if inbound { (key, salt) } else { (0, 0) };
-    let (key, salt) = (&keys[at_key..at_key + key], &salts[at_salt..at_salt + salt]);
-    Ok(Srtp::new(key, salt, profile, None, None)?)
+/// To seal what it sends, and to open what it gets.
+fn contexts(person: &Person) -> anyhow::Result<Option<[Srtp; 3]>> {
+    let keying = person.keying.as_ref();
+    keying.map(|keying| srtp::contexts(keying.profile, &keying.material)).transpose()
 }
 
 /// Somebody who sends.
@@ -169,7 +157,7 @@ impl Source {
         let mut packet = rtp::packet::Packet::default();
         packet.header.version = 2;
         packet.header.ssrc = 0x5eed_0000 | (person.session.0 as u32 & 0xffff);
-        let outbound = person.keying.as_ref().map(|keying| context(keying, false)).transpose()?;
+        let outbound = contexts(person)?.map(|[outbound, ..]| outbound);
         let random = person.session.0 as u32 | 1;
         Ok(Self { traffic, outbound, packet, number: 0, bursts: 0, random })
     }
@@ -264,7 +252,7 @@ impl Ear {
     /// # Errors
     /// When the keys do not fit their profile.
     pub fn new(traffic: Traffic, person: &Person) -> anyhow::Result<Self> {
-        let inbound = person.keying.as_ref().map(|keying| context(keying, true)).transpose()?;
+        let inbound = contexts(person)?.map(|[_, inbound, _]| inbound);
         let stamp_at = match traffic {
             Traffic::Voice(_) => 0,
             Traffic::Video { .. } => 2,

@@ -74,7 +74,7 @@ pub struct Common {
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=64))]
     workers: u16,
     /// `gcm`, `gcm256` or `cm`.
-    #[arg(long, default_value = "gcm", value_parser = suite)]
+    #[arg(long, default_value = "gcm", value_parser = suite::parse)]
     suite: SrtpProfile,
     /// A second subject, whose windows alternate with the first's.
     #[arg(long)]
@@ -139,9 +139,9 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
         suite: options.common.suite,
     };
     if options.sweep {
-        return sweep(&options.common, &shape).await;
+        return until_stopped(sweep(&options.common, &shape)).await;
     }
-    compare(&options.common, &shape).await
+    until_stopped(compare(&options.common, &shape)).await
 }
 
 /// Runs `hype bench video`.
@@ -162,7 +162,7 @@ pub async fn run_video(options: VideoOptions) -> anyhow::Result<()> {
         workers: options.common.workers,
         suite: options.common.suite,
     };
-    compare(&options.common, &shape).await
+    until_stopped(compare(&options.common, &shape)).await
 }
 
 /// Opens a subject; a floor forwards by the back end of `other`.
@@ -177,6 +177,14 @@ async fn open(io: Io, other: Io, shape: &Shape, network: &Network) -> anyhow::Re
             bail!("AF_XDP needs an interface with queues: --sink veth or --sink ifb")
         }
         (io, _) => Subject::node(io.name(), shape, network).await,
+    }
+}
+
+/// Ends at Ctrl-C, too: what was made goes with what is dropped.
+async fn until_stopped(bench: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {
+    tokio::select! {
+        outcome = bench => outcome,
+        _ = tokio::signal::ctrl_c() => bail!("stopped"),
     }
 }
 

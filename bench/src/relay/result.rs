@@ -208,7 +208,7 @@ impl Report {
             pairs: common.pairs,
             slots: shape.slots,
             workers: shape.workers,
-            suite: format!("{:?}", common.suite),
+            suite: crate::suite::name(common.suite).to_owned(),
             figures,
             comparison: None,
             floor_to_plain: None,

@@ -25,6 +25,7 @@ use super::generator::{Cast, Generator, Settings};
 use super::media::{FIRST_SLOT, Person, Traffic};
 use super::meter::Meter;
 use super::network::{Network, Sink};
+use crate::ice;
 use crate::node_process::{self, NodeProcess};
 
 /// How long sessions may take to connect.
@@ -238,10 +239,7 @@ impl Subject {
         let sunk = || network.sunk_packets();
         let (start, cpu, first, sunk_first) =
             (Instant::now(), self.meter.cpu_ns(), state(), sunk());
-        tokio::select! {
-            () = tokio::time::sleep(duration) => {}
-            _ = tokio::signal::ctrl_c() => bail!("stopped"),
-        }
+        tokio::time::sleep(duration).await;
         let (last, cpu_ns, elapsed, sunk_last) =
             (state(), self.meter.cpu_ns() - cpu, start.elapsed(), sunk());
         let latencies_us = tally.take_latencies();
@@ -318,7 +316,7 @@ fn v4(address: SocketAddr) -> anyhow::Result<SocketAddrV4> {
 
 fn nobody(ip: Ipv4Addr, number: usize) -> Person {
     let session = SessionId(number as u64 + 1);
-    Person { session, ip, username: String::new(), password: String::new(), keying: None }
+    Person { session, ip, credentials: None, keying: None }
 }
 
 /// One speaker of each room first, then the second of each: the first few are spread evenly.
@@ -355,7 +353,8 @@ fn gather(
             flags: VoiceFlags { self_mute: !speaks, self_deaf: speaks, ..VoiceFlags::default() },
             media: media.clone(),
         });
-        Person { session, ip, username: format!("{ufrag}:bench"), password, keying: Some(keying) }
+        let credentials = Some(ice::Credentials::new(&ufrag, password, "bench"));
+        Person { session, ip, credentials, keying: Some(keying) }
     };
     for assignment in &node.started.rooms {
         let worker = assignment.worker;

@@ -186,6 +186,8 @@ impl Session {
                 Some(self.addresses.remove(oldest))
             }
         };
+        // Most clients ever have one.
+        self.addresses.reserve_exact(1);
         self.addresses.push(address);
         evicted
     }

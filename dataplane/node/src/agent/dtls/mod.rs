@@ -4,7 +4,9 @@
 
 mod client_hello;
 mod driver;
+mod farewell;
 mod profile_order;
+mod read_key;
 mod session;
 
 use std::io;

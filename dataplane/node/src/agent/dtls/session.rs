@@ -1,6 +1,7 @@
 //! One client's DTLS, sans-IO: we are the server (RFC 5763 §5, `a=setup:passive`), the client's
 //! certificate must be the one of its offer, and SRTP keys come out of it (RFC 5764).
-//! The state is made with the first whole ClientHello; before that there is only its assembly.
+//! The library's state is made with the first whole ClientHello; before that there is only its
+//! assembly. By DTLS 1.2 it is dropped with the handshake's end, but for a [`Farewell`].
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -9,7 +10,9 @@ use dimpl::{Dtls, DtlsCertificate, Output};
 use hype_protocol::secret::{SrtpKeying, SrtpProfile};
 
 use super::client_hello::{Assembly, ClientHello, Version};
+use super::farewell::{Farewell, Said};
 use super::profile_order;
+use super::read_key::{self, ReadKey};
 
 /// From the first ClientHello fragment to the keys.
 pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -80,20 +83,37 @@ impl Shared {
                 .flight_start_rto(Duration::from_millis(400))
         };
         Ok(Self {
-            config: Arc::new(builder().build()?),
+            config: Arc::new(builder().with_crypto_provider(read_key::provider()).build()?),
             config_13: Arc::new(builder().with_crypto_provider(profile_order::provider()).build()?),
             certificate,
         })
     }
 }
 
+/// Boxed, as most of a session's life is none of these but the third.
 enum State {
     /// No whole ClientHello yet.
-    Assembling { assembly: Assembly, early: Vec<Vec<u8>> },
-    /// The handshake runs. Boxed: most of a session's life it is gone or idle.
-    Running { dtls: Box<Dtls>, rewrite: Option<profile_order::Rewrite> },
+    Assembling(Box<Assembling>),
+    /// The handshake runs, or is done and the library's state is still of use.
+    Running(Box<Running>),
+    /// The handshake is done.
+    Connected(Box<Farewell>),
     /// Failed or closed.
     Over,
+}
+
+#[derive(Default)]
+struct Assembling {
+    assembly: Assembly,
+    /// What came so far, for the library to read when there is one.
+    early: Vec<Vec<u8>>,
+}
+
+struct Running {
+    dtls: Dtls,
+    rewrite: Option<profile_order::Rewrite>,
+    /// Known once a record of the client was opened; never by DTLS 1.3.
+    read_key: Option<ReadKey>,
 }
 
 /// One client's DTLS.
@@ -118,7 +138,7 @@ impl Session {
             fingerprint,
             verified: false,
             connected: false,
-            state: State::Assembling { assembly: Assembly::default(), early: Vec::new() },
+            state: State::Assembling(Box::default()),
             timeout: None,
             deadline: None,
             allowance: BURST,
@@ -130,6 +150,12 @@ impl Session {
     #[cfg(test)]
     pub fn connected(&self) -> bool {
         self.connected
+    }
+
+    /// True once only a [`Farewell`] is left.
+    #[cfg(test)]
+    pub fn library_state_is_gone(&self) -> bool {
+        matches!(self.state, State::Connected(_))
     }
 
     /// When [`Self::handle_timeout`] is due.
@@ -151,7 +177,8 @@ impl Session {
             return false;
         }
         match &mut self.state {
-            State::Assembling { assembly, early } => {
+            State::Assembling(assembling) => {
+                let Assembling { assembly, early } = &mut **assembling;
                 self.deadline.get_or_insert(now + HANDSHAKE_TIMEOUT);
                 let hello = assembly.handle_datagram(datagram).map(<[u8]>::to_vec);
                 if early.len() < MAX_EARLY {
@@ -162,7 +189,16 @@ impl Session {
                     self.start(now, &hello, &early, actions);
                 }
             }
-            State::Running { .. } => self.feed(now, datagram, actions),
+            State::Running(_) => self.feed(now, datagram, actions),
+            State::Connected(farewell) => match farewell.read(datagram) {
+                Some(Said::Again) => actions.extend(farewell.last_flight().map(Action::Send)),
+                Some(Said::Goodbye) => {
+                    actions.extend(farewell.close_notify().map(Action::Send));
+                    self.state = State::Over;
+                    actions.push(Action::ClosedByPeer);
+                }
+                None => {}
+            },
             State::Over => {}
         }
         true
@@ -182,7 +218,7 @@ impl Session {
                 profile_order::Rewrite::new(hello, &parsed),
             ),
         };
-        self.state = State::Running { dtls: Box::new(dtls), rewrite };
+        self.state = State::Running(Box::new(Running { dtls, rewrite, read_key: None }));
         for datagram in early {
             self.feed(now, datagram, actions);
         }
@@ -210,8 +246,12 @@ impl Session {
 
     /// Says `close_notify` where there is somebody to say it to.
     pub fn close(&mut self, actions: &mut Vec<Action>) {
-        if self.connected {
-            self.drive(actions, |dtls, _| dtls.close());
+        match &self.state {
+            State::Running(_) if self.connected => self.drive(actions, |dtls, _| dtls.close()),
+            State::Connected(farewell) => {
+                actions.extend(farewell.close_notify().map(Action::Send));
+            }
+            State::Assembling(_) | State::Running(_) | State::Over => {}
         }
         self.state = State::Over;
         (self.timeout, self.deadline) = (None, None);
@@ -229,12 +269,16 @@ impl Session {
         actions: &mut Vec<Action>,
         step: impl FnOnce(&mut Dtls, Option<&profile_order::Rewrite>) -> Result<(), dimpl::Error>,
     ) {
-        let State::Running { dtls, rewrite } = &mut self.state else { return };
+        let State::Running(running) = &mut self.state else { return };
+        let Running { dtls, rewrite, read_key } = &mut **running;
         let rewrite = rewrite.as_ref();
-        let (outcome, polled) = profile_order::with_transcript_of(rewrite, || {
-            let outcome = step(dtls, rewrite);
-            (outcome, Polled::collect(dtls))
+        let ((outcome, polled), noted) = read_key::noted_in(|| {
+            profile_order::with_transcript_of(rewrite, || {
+                let outcome = step(dtls, rewrite);
+                (outcome, Polled::collect(dtls))
+            })
         });
+        *read_key = noted.or(read_key.take());
         self.timeout = polled.timeout;
         if let Some(certificate) = polled.certificate {
             self.verified = certificate == self.fingerprint;
@@ -242,7 +286,8 @@ impl Session {
                 return self.fail(Failure::Fingerprint, actions);
             }
         }
-        if polled.connected && !self.connected {
+        let ended = polled.connected && !self.connected;
+        if ended {
             let Some(keying) = polled.keying else {
                 return self.fail(Failure::Profile, actions);
             };
@@ -254,7 +299,7 @@ impl Session {
             // Before the final flight: once the client has that, its SRTP comes.
             actions.push(Action::Install(keying));
         }
-        actions.extend(polled.packets.into_iter().map(Action::Send));
+        actions.extend(polled.packets.iter().cloned().map(Action::Send));
         if polled.closed {
             (self.timeout, self.deadline) = (None, None);
             self.state = State::Over;
@@ -269,7 +314,22 @@ impl Session {
             } else {
                 self.fail(Failure::Protocol, actions);
             }
+        } else if ended {
+            self.part(polled.packets);
         }
+    }
+
+    /// The handshake is done: drops the library's state where the client's `close_notify` is
+    /// understood without it. That is so by DTLS 1.2, which every browser speaks with us.
+    fn part(&mut self, last_flight: Vec<Vec<u8>>) {
+        let State::Running(running) = &mut self.state else { return };
+        let Some(key) = running.read_key.take() else { return };
+        // Sealed now, with the number after the last flight's, and sent when the time has come.
+        // Should it fail, the session ends without a word, by the client's own timers.
+        let _ = running.dtls.close();
+        let close_notify = Polled::collect(&mut running.dtls).packets;
+        self.state = State::Connected(Box::new(Farewell::new(key, last_flight, close_notify)));
+        self.timeout = None;
     }
 
     fn allow(&mut self, now: Instant) -> bool {

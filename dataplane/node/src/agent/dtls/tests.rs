@@ -130,6 +130,8 @@ struct Pair {
     server: Session,
     actions: Vec<Action>,
     to_server: Vec<Vec<u8>>,
+    /// Everything that reached the server.
+    arrived: Vec<Vec<u8>>,
     /// This one of all datagrams, counted both ways, is lost.
     lose: Option<usize>,
     datagrams: usize,
@@ -153,6 +155,7 @@ impl Pair {
             server,
             actions: Vec::new(),
             to_server: Vec::new(),
+            arrived: Vec::new(),
             lose: None,
             datagrams: 0,
         }
@@ -171,6 +174,7 @@ impl Pair {
             for datagram in std::mem::take(&mut self.to_server) {
                 if !self.lost() {
                     self.server.handle_datagram(self.now, &datagram, &mut self.actions);
+                    self.arrived.push(datagram);
                 }
             }
             for action in self.actions.drain(..) {
@@ -329,6 +333,43 @@ fn either_side_can_close() {
         pair.exchange();
         assert!(pair.client.closed, "{speaks:?}");
     }
+}
+
+#[test]
+fn what_is_left_of_a_session_answers_only_what_is_authentic() {
+    let mut pair = Pair::new(Speaks::Both, false, 1150);
+    let actions = pair.run();
+    assert!(pair.server.library_state_is_gone(), "1.2 is what browsers speak with us");
+    let keys = actions.iter().position(|action| matches!(action, Action::Install(_)));
+    let last_flight = &actions[keys.expect("the handshake ends") + 1..];
+
+    // The client's last flight comes again: ours goes again, byte for byte.
+    let again = pair.arrived.last().expect("the client spoke").clone();
+    let mut said = Vec::new();
+    pair.server.handle_datagram(pair.now, &again, &mut said);
+    assert_eq!(said, last_flight);
+
+    let goodbye = pair.client.step(|dtls| dtls.close().expect("it is connected"));
+    let [goodbye] = &goodbye[..] else { panic!("one alert: {goodbye:?}") };
+    said.clear();
+    for place in 0..goodbye.len() {
+        let mut forged = goodbye.clone();
+        forged[place] ^= 1;
+        pair.now += Duration::from_millis(100);
+        pair.server.handle_datagram(pair.now, &forged, &mut said);
+        pair.server.handle_datagram(pair.now, &goodbye[..place], &mut said);
+    }
+    let plain = [21, 0xfe, 0xfd, 0, 0, 0, 0, 0, 0, 0, 99, 0, 2, 1, 0];
+    pair.server.handle_datagram(pair.now, &plain, &mut said);
+    assert_eq!((said.as_slice(), pair.server.poll_timeout()), ([].as_slice(), None));
+
+    pair.server.handle_datagram(pair.now, goodbye, &mut said);
+    let [Action::Send(farewell), Action::ClosedByPeer] = &said[..] else { panic!("{said:?}") };
+    assert_eq!(farewell[0], 21, "our own close_notify");
+    let said = said.len();
+    pair.server.close(&mut pair.actions);
+    pair.server.handle_datagram(pair.now, goodbye, &mut pair.actions);
+    assert_eq!((said, pair.actions.len()), (2, 0), "and nothing after it");
 }
 
 #[test]
