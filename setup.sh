@@ -43,6 +43,7 @@ tests() {
   need chromium chromium
   need firefox-esr firefox-esr
   need ip iproute2
+  need ethtool ethtool
   need node nodejs
   need npm npm
   build

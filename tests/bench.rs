@@ -86,6 +86,64 @@ fn idle_counts_the_memory_of_people_who_are_connected() {
     assert!(report["machine"]["cores"].as_u64() > Some(0), "{report}");
 }
 
+/// Everything came, nothing was bad, and what can be known is.
+fn check_relay(report: &serde_json::Value, received: bool) {
+    for figures in [report, &report["against"]] {
+        if figures.is_null() {
+            continue;
+        }
+        let number = |key: &str| figures[key].as_f64();
+        assert!(number("cpu_ns_per_forwarded_packet") > Some(0.0), "{report}");
+        assert!(number("forwarded_pps") > Some(0.0), "{report}");
+        if received {
+            assert_eq!(number("loss_ratio"), Some(0.0), "{report}");
+            assert_eq!(figures["bad_packets"], 0, "{report}");
+            assert!(figures["latency_us"]["p99"].as_u64() > Some(0), "{report}");
+        } else {
+            assert!(figures["loss_ratio"].is_null() && figures["latency_us"].is_null());
+        }
+    }
+}
+
+const SHORT: [&str; 5] = ["--seconds", "1", "--pairs", "1", "--json"];
+
+#[test]
+fn relay_counts_every_packet_on_loopback() {
+    let shape = ["bench", "relay", "--speakers", "9", "--listeners", "11", "--payload", "vbr"];
+    for flags in [
+        &["--io", "uring", "--against", "socket", "--suite", "cm"][..],
+        &["--io", "floor", "--workers", "2", "--rooms", "3"],
+        &["--io", "socket", "--workers", "2", "--rooms", "3", "--suite", "gcm256"],
+    ] {
+        let report = bench(&[&shape[..], flags, &SHORT].concat());
+        check_relay(&report, true);
+        assert_eq!(report["ratio"].is_null(), !flags.contains(&"--against"), "{report}");
+    }
+}
+
+#[test]
+fn relay_makes_its_own_networks() {
+    for (sink, received) in [("veth", true), ("ifb", false)] {
+        let flags = ["bench", "relay", "--sink", sink, "--speakers", "2", "--listeners", "9"];
+        check_relay(&bench(&[&flags[..], &SHORT].concat()), received);
+    }
+}
+
+#[test]
+fn relay_sweeps_to_a_highest_rate() {
+    let flags = ["bench", "relay", "--speakers", "2", "--listeners", "3", "--sweep"];
+    let report = bench(&[&flags[..], &SHORT].concat());
+    assert!(report["highest_lossless_pps"].as_f64() > Some(0.0), "{report}");
+    assert!(report["sweep"].as_array().is_some_and(|steps| steps.len() >= 2), "{report}");
+}
+
+#[test]
+fn video_comes_whole_and_by_fewer_sends() {
+    let flags = ["bench", "video", "--listeners", "4", "--rooms", "2", "--against", "socket"];
+    let report = bench(&[&flags[..], &SHORT].concat());
+    check_relay(&report, true);
+}
+
 /// A server in a directory of its own, ended with the test.
 struct Server {
     process: std::process::Child,
