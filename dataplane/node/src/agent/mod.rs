@@ -304,8 +304,7 @@ impl Agent {
             Event::View { session, slot, state } => {
                 self.hub.view(session, slot, state);
             }
-            // The library keeps its last flight together with what `close_notify` needs: about
-            // 11 KB by DTLS 1.2 and 5 KB by 1.3, until the session ends.
+            // What DTLS keeps after the handshake does not depend on it.
             Event::MediaStarted { .. } => {}
             Event::Stats(stats) => self.stats.extend(stats),
         }

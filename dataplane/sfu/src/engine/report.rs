@@ -189,21 +189,23 @@ impl Engine {
                 .publisher
                 .and_then(|publisher| room.peers.get(publisher))
                 .and_then(|peer| self.sessions.get(peer.session));
+            let Some(flow) = &consumer.flow else { continue };
             let view = consumer.view;
             let video =
                 publisher.zip(view).zip(consumer.current).and_then(|((from, view), layer)| {
-                    timestamp_by_publisher(from, view.kind, layer, &consumer.rewriter, 90_000, ntp)
+                    timestamp_by_publisher(from, view.kind, layer, &flow.rewriter, 90_000, ntp)
                 });
-            let sound = publisher.zip(consumer.sound.as_ref()).and_then(|(from, sound)| {
+            let sound = publisher.zip(flow.sound.as_ref()).and_then(|(from, sound)| {
                 let kind = hype_protocol::media::SourceKind::ScreenAudio;
                 timestamp_by_publisher(from, kind, 0, &sound.rewriter, 48_000, ntp)
             });
             let consumer = &mut room.peers[session.peer].video[slot];
-            if consumer.sent.take_activity() {
-                let timestamp = video.unwrap_or_else(|| consumer.rewriter.timestamp_at(now));
-                push(consumer.ssrc, timestamp, &consumer.sent);
+            let Some(flow) = &mut consumer.flow else { continue };
+            if flow.sent.take_activity() {
+                let timestamp = video.unwrap_or_else(|| flow.rewriter.timestamp_at(now));
+                push(consumer.ssrc, timestamp, &flow.sent);
             }
-            if let Some(line) = &mut consumer.sound
+            if let Some(line) = &mut flow.sound
                 && line.sent.take_activity()
             {
                 let timestamp = sound.unwrap_or_else(|| line.rewriter.timestamp_at(now));

@@ -35,9 +35,7 @@ impl Engine {
             return;
         }
         self.leave_view(key, slot);
-        let consumer = &mut self.rooms[room].peers[peer].video[usize::from(slot)];
-        consumer.set_view(view);
-        consumer.set_state(None);
+        self.rooms[room].peers[peer].set_view(usize::from(slot), view, &mut self.random);
         let Some(view) = view else { return };
         self.set_state(room, Viewer { peer, slot }, ViewState::Waiting);
         for kind in [view.kind, SourceKind::ScreenAudio] {
@@ -89,7 +87,7 @@ impl Engine {
         let (room, peer) = (self.sessions[key].room, self.sessions[key].peer);
         for slot in 0..self.rooms[room].peers[peer].video.len() {
             self.leave_view(key, (slot & 0xff) as u8);
-            self.rooms[room].peers[peer].video[slot].set_view(None);
+            self.rooms[room].peers[peer].video[slot].end_view();
         }
     }
 
@@ -138,7 +136,9 @@ impl Engine {
                 consumer.pause_sound();
             } else if layer.is_none() || consumer.current == layer {
                 consumer.current = None;
-                consumer.rewriter.end_run();
+                if let Some(flow) = &mut consumer.flow {
+                    flow.rewriter.end_run();
+                }
             }
         }
     }

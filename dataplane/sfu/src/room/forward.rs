@@ -48,12 +48,13 @@ impl Peer {
         };
         let (payload_type, _) =
             payload_type(&self.receives, packet.codec).ok_or(DropReason::UnknownPayloadType)?;
-        let place = consumer
+        let flow = consumer.flow.as_mut().ok_or(DropReason::NotWatched)?;
+        let place = flow
             .rewriter
             .place(packet.run, packet.index, packet.timestamp, now)
             .ok_or(DropReason::BehindSwitch)?;
         consumer.current = Some(packet.layer);
-        let offsets = consumer.pictures.place(&packet.picture, place.first, packet.newest);
+        let offsets = flow.pictures.place(&packet.picture, place.first, packet.newest);
         packet.picture.write(payload, &offsets);
         let buffer = out.reserve().ok_or(DropReason::TransmitFull)?;
         let fields = rtp::Outgoing {
@@ -75,14 +76,14 @@ impl Peer {
         )
         .ok_or(DropReason::Oversize)?;
         let len = outbound
-            .protect_rtp(&mut consumer.stream, place.index, payload, buffer, header)
+            .protect_rtp(&mut flow.stream, place.index, payload, buffer, header)
             .map_err(|error| error.drop_reason())?;
         out.commit(len, destination);
-        consumer.sent.note(payload.len());
+        flow.sent.note(payload.len());
         self.bytes_out += len as u64;
         counters.sent(len);
         counters.forwarded += 1;
-        if let Some(records) = &mut consumer.records {
+        if let Some(records) = &mut flow.records {
             records.insert(Record::new(
                 place,
                 (packet.producer, packet.stream),
@@ -105,7 +106,7 @@ impl Peer {
         now: Timestamp,
         round_trip: Duration,
     ) -> Option<Record> {
-        let records = self.video.get_mut(slot)?.records.as_mut()?;
+        let records = self.video.get_mut(slot)?.flow.as_mut()?.records.as_mut()?;
         records.take(sequence_number, now, round_trip)
     }
 
@@ -144,8 +145,9 @@ impl Peer {
                 .map_err(|_| DropReason::PayloadMalformed)?
         };
         picture.write(&mut plaintext[2..], &record.offsets);
-        let index = consumer.rtx_next;
-        consumer.rtx_next += 1;
+        let flow = consumer.flow.as_mut().ok_or(DropReason::NotWatched)?;
+        let index = flow.rtx_next;
+        flow.rtx_next += 1;
         let buffer = out.reserve().ok_or(DropReason::TransmitFull)?;
         let fields = rtp::Outgoing {
             payload_type: rtx.ok_or(DropReason::RtxUnknown)?,
@@ -166,7 +168,7 @@ impl Peer {
         )
         .ok_or(DropReason::Oversize)?;
         let len = outbound
-            .protect_rtp(&mut consumer.rtx_stream, index, plaintext, buffer, header)
+            .protect_rtp(&mut flow.rtx_stream, index, plaintext, buffer, header)
             .map_err(|error| error.drop_reason())?;
         out.commit(len, destination);
         self.bytes_out += len as u64;
@@ -188,7 +190,8 @@ impl Peer {
         out: &mut T,
     ) -> Result<(), DropReason> {
         let consumer = self.video.get_mut(usize::from(slot)).ok_or(DropReason::NotWatched)?;
-        let sound = consumer.sound.as_mut().ok_or(DropReason::NotWatched)?;
+        let flow = consumer.flow.as_mut().ok_or(DropReason::NotWatched)?;
+        let sound = flow.sound.as_mut().ok_or(DropReason::NotWatched)?;
         let (Some(outbound), Some(destination)) = (&self.outbound, &self.destination) else {
             return Err(DropReason::NoDestination);
         };

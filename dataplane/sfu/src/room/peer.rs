@@ -4,7 +4,7 @@
 
 use hype_protocol::id::{SessionId, SourceId};
 use hype_protocol::media::{Codec, CodecMapping, HeaderExtensions, SessionMedia};
-use hype_protocol::observation::VoiceFlags;
+use hype_protocol::observation::{View, VoiceFlags};
 
 use crate::drop_reason::DropReason;
 use crate::engine::counters::Counters;
@@ -92,6 +92,17 @@ impl Peer {
             self.voice.iter_mut().for_each(VoiceConsumer::pause);
             self.video.iter_mut().for_each(VideoConsumer::pause_sound);
         }
+    }
+
+    /// Shows something else on a video slot, or nothing; its state is to be told anew.
+    pub(crate) fn set_view(&mut self, slot: usize, view: Option<View>, random: &mut Random) {
+        let opus = payload_type(&self.receives, Codec::Opus).map(|(media, _)| media);
+        let Some(consumer) = self.video.get_mut(slot) else { return };
+        match view {
+            Some(view) => consumer.set_view(view, opus, &self.extensions, random),
+            None => consumer.end_view(),
+        }
+        consumer.set_state(None);
     }
 
     /// Sends one packet of a voice slot. `fields.index` is the room's; it becomes the peer's own.

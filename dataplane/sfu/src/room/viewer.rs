@@ -1,7 +1,7 @@
 //! A video slot of one peer: which picture it shows, and the rewriting that makes one gapless
 //! stream of whatever it shows. It switches sources and layers only at a key frame.
 
-use hype_protocol::media::{Codec, HeaderExtensions, VideoSlot};
+use hype_protocol::media::{Codec, HeaderExtensions, Mid, VideoSlot};
 use hype_protocol::observation::{View, ViewState};
 
 use crate::engine::random::Random;
@@ -22,13 +22,8 @@ pub(crate) struct VideoConsumer {
     pub(super) mid: Box<[u8]>,
     pub(crate) ssrc: u32,
     pub(super) rtx_ssrc: Option<u32>,
-    pub(super) stream: WideOutboundStream,
-    pub(super) rtx_stream: OutboundStream,
-    pub(super) rtx_next: u64,
-    pub(crate) rewriter: Rewriter,
-    pub(crate) sent: SentCount,
-    pub(super) pictures: PictureNumbers,
-    pub(super) records: Option<SentRecords>,
+    /// SSRC and MID of its sound.
+    sound: Option<(u32, Box<[u8]>)>,
     /// What the client asked for.
     pub(crate) view: Option<View>,
     /// The publisher's key in the room, while its producer runs and can be decoded here.
@@ -38,6 +33,20 @@ pub(crate) struct VideoConsumer {
     pub(crate) current: Option<u8>,
     /// The layer that shall be shown from its next key frame on.
     pub(crate) target: Option<u8>,
+    /// Made with the first view: most people never show anything on most slots. It stays as long as
+    /// the session, since no index may come twice.
+    pub(crate) flow: Option<Box<Flow>>,
+}
+
+/// By what a slot sends, whatever it shows.
+pub(crate) struct Flow {
+    pub(super) stream: WideOutboundStream,
+    pub(super) rtx_stream: OutboundStream,
+    pub(super) rtx_next: u64,
+    pub(crate) rewriter: Rewriter,
+    pub(crate) sent: SentCount,
+    pub(super) pictures: PictureNumbers,
+    pub(super) records: Option<SentRecords>,
     pub(crate) sound: Option<SoundConsumer>,
 }
 
@@ -88,6 +97,23 @@ pub(crate) struct SoundPacket<'a> {
     pub(crate) payload: &'a [u8],
 }
 
+impl SoundConsumer {
+    fn new(
+        (ssrc, mid): (u32, &[u8]),
+        opus: Option<u8>,
+        ids: &HeaderExtensions,
+        random: &mut Random,
+    ) -> Option<Self> {
+        Some(Self {
+            ssrc,
+            header: AudioHeader::new(ssrc, opus?, mid, ids, false)?,
+            stream: OutboundStream::default(),
+            rewriter: Rewriter::new(48_000, AUDIO_FRAME, random.first_index(), random.next_u32()),
+            sent: SentCount::default(),
+        })
+    }
+}
+
 impl VideoConsumer {
     /// A slot that shows nothing yet; none when its tags cannot be used.
     pub(crate) fn new(
@@ -96,49 +122,57 @@ impl VideoConsumer {
         ids: &HeaderExtensions,
         random: &mut Random,
     ) -> Option<Self> {
-        let sound = match &slot.sound {
-            Some(line) => {
-                let header =
-                    AudioHeader::new(line.ssrc, opus?, line.mid.as_str().as_bytes(), ids, false)?;
-                let (index, timestamp) = (random.first_index(), random.next_u32());
-                Some(SoundConsumer {
-                    ssrc: line.ssrc,
-                    header,
-                    stream: OutboundStream::default(),
-                    rewriter: Rewriter::new(48_000, AUDIO_FRAME, index, timestamp),
-                    sent: SentCount::default(),
-                })
-            }
-            None => None,
-        };
-        let (index, timestamp) = (random.first_index(), random.next_u32());
+        let tag = |mid: &Mid| -> Box<[u8]> { mid.as_str().as_bytes().into() };
+        let sound = slot.sound.as_ref().map(|line| (line.ssrc, tag(&line.mid)));
+        if let Some((ssrc, mid)) = &sound {
+            // Now, so that a view cannot fail by it.
+            SoundConsumer::new((*ssrc, mid), opus, ids, random)?;
+        }
         Some(Self {
-            mid: slot.video.mid.as_str().as_bytes().into(),
+            mid: tag(&slot.video.mid),
             ssrc: slot.video.ssrc,
             rtx_ssrc: slot.video.rtx_ssrc,
-            stream: WideOutboundStream::default(),
-            rtx_stream: OutboundStream::default(),
-            rtx_next: random.first_index(),
-            rewriter: Rewriter::new(90_000, LEAST_VIDEO_ADVANCE, index, timestamp),
-            sent: SentCount::default(),
-            pictures: PictureNumbers::default(),
-            records: None,
+            sound,
             view: None,
             publisher: None,
             state: None,
             current: None,
             target: None,
-            sound,
+            flow: None,
         })
     }
 
     /// Shows something else from now on; what was shown ends at once.
-    pub(crate) fn set_view(&mut self, view: Option<View>) {
-        self.view = view;
-        self.stop();
-        if view.is_some() && self.rtx_ssrc.is_some() && self.records.is_none() {
-            self.records = Some(SentRecords::new());
+    pub(crate) fn set_view(
+        &mut self,
+        view: View,
+        opus: Option<u8>,
+        ids: &HeaderExtensions,
+        random: &mut Random,
+    ) {
+        self.end_view();
+        self.view = Some(view);
+        if self.flow.is_none() {
+            let (index, timestamp) = (random.first_index(), random.next_u32());
+            let sound = self.sound.as_ref();
+            self.flow = Some(Box::new(Flow {
+                stream: WideOutboundStream::default(),
+                rtx_stream: OutboundStream::default(),
+                rtx_next: random.first_index(),
+                rewriter: Rewriter::new(90_000, LEAST_VIDEO_ADVANCE, index, timestamp),
+                sent: SentCount::default(),
+                pictures: PictureNumbers::default(),
+                records: self.rtx_ssrc.map(|_| SentRecords::new()),
+                sound: sound
+                    .and_then(|(ssrc, mid)| SoundConsumer::new((*ssrc, mid), opus, ids, random)),
+            }));
         }
+    }
+
+    /// Shows nothing from now on.
+    pub(crate) fn end_view(&mut self) {
+        self.view = None;
+        self.stop();
         self.pause_sound();
     }
 
@@ -147,12 +181,14 @@ impl VideoConsumer {
         self.publisher = None;
         self.current = None;
         self.target = None;
-        self.rewriter.end_run();
+        if let Some(flow) = &mut self.flow {
+            flow.rewriter.end_run();
+        }
     }
 
     /// The sound ends; it goes on without a gap.
     pub(crate) fn pause_sound(&mut self) {
-        if let Some(sound) = &mut self.sound {
+        if let Some(sound) = self.flow.as_mut().and_then(|flow| flow.sound.as_mut()) {
             sound.rewriter.end_run();
         }
     }
