@@ -53,7 +53,7 @@ fn settings(io: IoKind, sockets: Vec<UdpSocket>) -> Settings {
         id: WORKER,
         core: Some(0),
         sockets,
-        io,
+        io: io.into(),
         engine: hype_sfu::Config {
             node: node(),
             worker: WORKER,

@@ -18,7 +18,7 @@ pub struct Queue {
     locals: [u8; BATCH],
     queued: usize,
     sockets: Arc<Vec<UdpSocket>>,
-    pub(super) counters: IoCounters,
+    pub(in crate::io) counters: IoCounters,
 }
 
 impl std::fmt::Debug for Queue {
@@ -28,7 +28,7 @@ impl std::fmt::Debug for Queue {
 }
 
 impl Queue {
-    pub(super) fn new(sockets: Arc<Vec<UdpSocket>>) -> Self {
+    pub(in crate::io) fn new(sockets: Arc<Vec<UdpSocket>>) -> Self {
         // SAFETY: all-zero is a valid mmsghdr and a valid iovec: null pointers and zero lengths.
         let (headers, parts) = unsafe { (std::mem::zeroed(), std::mem::zeroed()) };
         Self {

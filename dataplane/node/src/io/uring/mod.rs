@@ -3,7 +3,6 @@
 //! thread that uses it and never leaves it.
 
 mod receive_buffers;
-mod region;
 mod transmit;
 mod user_data;
 

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU16, Ordering};
 use io_uring::Submitter;
 use io_uring::types::{BufRingEntry, RecvMsgOut};
 
-use super::region::Region;
+use crate::io::region::Region;
 use crate::io::MAX_DATAGRAM;
 use crate::io::address::{self, ADDRESS_LEN};
 

@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use io_uring::squeue;
 use io_uring::{opcode, types};
 
-use super::region::Region;
+use crate::io::region::Region;
 use super::user_data;
 use crate::io::MAX_DATAGRAM;
 use crate::io::address::{self, RawAddress};
