@@ -24,11 +24,9 @@ const FEWEST_FRAMES: usize = 256;
 /// An interface with our program.
 #[derive(Debug)]
 struct Attached {
-    name: String,
     program: Program,
     /// Closing it detaches the program.
     _link: OwnedFd,
-    _rules: Vec<Rule>,
 }
 
 /// What a worker gets: its AF_XDP sockets, not used by anybody yet.
@@ -44,7 +42,10 @@ pub struct Share {
 
 /// All interfaces that were taken.
 #[derive(Debug)]
-pub(super) struct Interfaces(Vec<Attached>);
+pub(super) struct Interfaces {
+    attached: Vec<Attached>,
+    _rules: Vec<Rule>,
+}
 
 /// An interface that could be taken.
 struct Candidate {
@@ -148,21 +149,10 @@ fn take_by(
         return Ok(locals.iter().map(|_| None).collect());
     }
     let taken: Vec<&Candidate> = attached.iter().map(|(candidate, ..)| *candidate).collect();
-    let (plan, mut rules) = steer(&taken, locals);
-    let mut interfaces = Vec::new();
-    for (candidate, program, link) in attached {
-        let (own, others) =
-            rules.into_iter().partition(|(name, _): &(String, Rule)| *name == candidate.name);
-        rules = others;
-        let own: Vec<(String, Rule)> = own;
-        interfaces.push(Attached {
-            name: candidate.name.clone(),
-            program,
-            _link: link,
-            _rules: own.into_iter().map(|(_, rule)| rule).collect(),
-        });
-    }
-    let interfaces = Arc::new(Interfaces(interfaces));
+    let (plan, rules) = steer(&taken, locals);
+    let attached =
+        attached.into_iter().map(|(_, program, link)| Attached { program, _link: link }).collect();
+    let interfaces = Arc::new(Interfaces { attached, _rules: rules });
     let mut shares = Vec::new();
     for worker in 0..locals.len() {
         let places = places(plan, worker, &taken);
@@ -181,7 +171,7 @@ fn take_by(
             Plan::FirstTakesAll => ANY_QUEUE,
             Plan::OneEach => u32::try_from(worker).expect("few workers"),
         };
-        for interface in &interfaces.0 {
+        for interface in &interfaces.attached {
             for local in locals {
                 interface.program.add_local(&program::local_key(*local), queue)?;
             }
@@ -218,7 +208,7 @@ fn attach(
 
 /// Decides who serves which queues. Several workers need rules in every interface; with one refused,
 /// the first worker takes all.
-fn steer(candidates: &[&Candidate], locals: &[Vec<SocketAddr>]) -> (Plan, Vec<(String, Rule)>) {
+fn steer(candidates: &[&Candidate], locals: &[Vec<SocketAddr>]) -> (Plan, Vec<Rule>) {
     if locals.len() < 2 {
         return (Plan::FirstTakesAll, Vec::new());
     }
@@ -231,7 +221,7 @@ fn steer(candidates: &[&Candidate], locals: &[Vec<SocketAddr>]) -> (Plan, Vec<(S
             wanted.dedup();
             for (port, ipv6) in wanted {
                 match Rule::insert(&candidate.name, port, ipv6, queue) {
-                    Ok(rule) => rules.push((candidate.name.clone(), rule)),
+                    Ok(rule) => rules.push(rule),
                     Err(error) => {
                         tracing::warn!(
                             interface = candidate.name,
@@ -310,7 +300,7 @@ fn open_in(
         receivers.push(receiver);
         senders.push(sender);
     }
-    for (candidate, interface) in candidates.iter().zip(&interfaces.0) {
+    for (candidate, interface) in candidates.iter().zip(&interfaces.attached) {
         for receiver in receivers.iter().filter(|r| r.place.interface == candidate.index) {
             interface.program.add_socket(receiver.place.queue, receiver.socket.as_fd())?;
         }
