@@ -436,11 +436,7 @@ impl Drop for Namespace {
     }
 }
 
-fn narrow_queue<I: DatagramIo>(
-    test: &str,
-    suffix: &str,
-    place: &Loopback<I>,
-) {
+fn narrow_queue<I: DatagramIo>(test: &str, suffix: &str, place: &Loopback<I>) {
     if std::env::var_os(INSIDE).is_some() {
         return behind_a_narrow_queue(place);
     }

@@ -38,9 +38,8 @@ impl Region {
         let flags = flags | libc::MAP_POPULATE;
         // SAFETY: a fresh mapping at an address of the kernel's choice overlaps nothing; the result
         // is checked.
-        let start = unsafe {
-            libc::mmap(std::ptr::null_mut(), len, protection, flags, descriptor, offset)
-        };
+        let start =
+            unsafe { libc::mmap(std::ptr::null_mut(), len, protection, flags, descriptor, offset) };
         if start == libc::MAP_FAILED {
             return Err(io::Error::last_os_error());
         }

@@ -9,6 +9,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::os::fd::AsFd;
 use std::process::Command;
 use std::thread;
+use std::time::{Duration, Instant};
 
 use hype_node::io::bind;
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
@@ -143,7 +144,9 @@ impl Veth {
             let (far, interface) = (&self.far, &self.far_interface);
             for number in 0..2 {
                 let ip = self.near(ipv6, number);
-                run(&format!("ip -n {far} neighbour replace {ip} lladdr {near_mac} dev {interface}"));
+                run(&format!(
+                    "ip -n {far} neighbour replace {ip} lladdr {near_mac} dev {interface}"
+                ));
             }
         }
     }
@@ -151,6 +154,19 @@ impl Veth {
     /// What `ip` says of the near interface.
     pub fn describe(&self) -> String {
         read(&format!("ip -n {} -details link show dev {}", self.near, self.interface))
+    }
+}
+
+impl Veth {
+    /// Waits until no program is attached to the near interface; panics if that does not come. The
+    /// descriptor that holds it may be open for a moment in a process that another test starts.
+    #[track_caller]
+    pub fn wait_until_detached(&self) {
+        let deadline = Instant::now() + Duration::from_secs(5);
+        while self.describe().contains("xdp") {
+            assert!(Instant::now() < deadline, "a program is still attached: {}", self.describe());
+            thread::sleep(Duration::from_millis(10));
+        }
     }
 }
 

@@ -8,9 +8,9 @@ use std::sync::atomic::{AtomicU16, Ordering};
 use io_uring::Submitter;
 use io_uring::types::{BufRingEntry, RecvMsgOut};
 
-use crate::io::region::Region;
 use crate::io::MAX_DATAGRAM;
 use crate::io::address::{self, ADDRESS_LEN};
+use crate::io::region::Region;
 
 /// How many; a power of two. 64 full batches' worth would be more than a turn ever leaves.
 pub const COUNT: u16 = 1024;

@@ -7,10 +7,10 @@ use std::net::SocketAddr;
 use io_uring::squeue;
 use io_uring::{opcode, types};
 
-use crate::io::region::Region;
 use super::user_data;
 use crate::io::MAX_DATAGRAM;
 use crate::io::address::{self, RawAddress};
+use crate::io::region::Region;
 
 /// How many: sends complete while they are submitted, so a batch and its successor are plenty.
 pub const COUNT: u16 = 256;

@@ -60,11 +60,7 @@ impl Xdp {
     ///
     /// # Errors
     /// When there is no netlink.
-    pub fn new(
-        share: Share,
-        sockets: Arc<Vec<UdpSocket>>,
-        wake: Arc<EventFd>,
-    ) -> io::Result<Self> {
+    pub fn new(share: Share, sockets: Arc<Vec<UdpSocket>>, wake: Arc<EventFd>) -> io::Result<Self> {
         let Share { receivers, senders, receive_frames, transmit_frames, _attached } = share;
         for socket in sockets.iter() {
             // In generic mode the program would see what the kernel has already joined.

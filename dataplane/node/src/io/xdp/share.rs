@@ -288,7 +288,8 @@ fn open_in(
     interfaces: &Arc<Interfaces>,
     copy: bool,
 ) -> io::Result<Share> {
-    let each = (RECEIVE_FRAMES / places.len().next_power_of_two()).clamp(FEWEST_FRAMES, MOST_FRAMES);
+    let each =
+        (RECEIVE_FRAMES / places.len().next_power_of_two()).clamp(FEWEST_FRAMES, MOST_FRAMES);
     let (receive_frames, transmit_frames) =
         umem::allocate(each * places.len(), TRANSMIT_RING as usize)?;
     let addresses: Vec<u64> = receive_frames.addresses().collect();
