@@ -283,7 +283,7 @@ mod tests {
             .chunks_exact(2)
             .map(|pair| u64::from(u16::from_be_bytes([pair[0], pair[1]])))
             .sum();
-        (total % 0xffff) == 0 && udp[6..8] != [0, 0]
+        total.is_multiple_of(0xffff) && udp[6..8] != [0, 0]
     }
 
     #[test]

@@ -37,7 +37,6 @@ const TURNS_WITHOUT_POLL: u32 = 16;
 /// The back end.
 #[derive(Debug)]
 pub struct Xdp {
-    // Dropped first: closing the sockets ends the kernel's use of the frames.
     receivers: Vec<Receiver>,
     queue: Queue,
     frames: Frames,

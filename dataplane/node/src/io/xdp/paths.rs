@@ -9,7 +9,7 @@
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::os::fd::{AsRawFd, RawFd};
 use std::time::{Duration, Instant};
 
@@ -288,6 +288,8 @@ impl Paths {
 
     /// The next hop's number; none when there are too many, or the kernel does not answer.
     fn hop(&mut self, interface: u32, ip: IpAddr, link: &Link) -> Option<u16> {
+        // An interface that resolves nothing takes everything: one next hop for all.
+        let ip = if link.no_arp { Ipv4Addr::UNSPECIFIED.into() } else { ip };
         if let Some(index) = self.hop_index.get(&(interface, ip)) {
             return Some(*index);
         }
@@ -297,6 +299,7 @@ impl Paths {
         let now = Instant::now();
         let mut hop = Hop {
             resolved: !link.no_arp,
+            // As the kernel addresses what nobody resolves: to the interface itself.
             mac: link.mac,
             usable: true,
             stale: false,
@@ -304,7 +307,6 @@ impl Paths {
             used: false,
             refreshed: now,
         };
-        // An interface that resolves nothing takes everything, as the kernel sends it: to itself.
         if !link.no_arp {
             let neighbour = self.questions.neighbour(interface, ip).ok()?;
             hop.usable = neighbour.is_some();

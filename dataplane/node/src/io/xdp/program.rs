@@ -186,7 +186,7 @@ pub fn build(locals: i32, sockets: i32) -> Vec<Instruction> {
     a.load(Width::Word, END, CONTEXT, MD_DATA_END);
     // What cannot be a datagram of ours by its length is left to the kernel, which counts it.
     a.copy(R2, DATA);
-    a.add(R2, frame::LONGEST as i32 + 1);
+    a.add(R2, i32::try_from(frame::LONGEST).expect("frames are short") + 1);
     a.jump(0xbd, R2, END, 0, Label::Pass);
     a.pass_if_shorter(14 + 20 + 8);
     a.load(Width::Half, R3, DATA, 12);

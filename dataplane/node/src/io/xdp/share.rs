@@ -87,8 +87,7 @@ pub fn take(interfaces: &[String], workers: &[&[UdpSocket]]) -> Vec<Option<Share
     let candidates = candidates(interfaces);
     for best in [Mode::Native, Mode::Generic] {
         match take_by(best, &candidates, &locals) {
-            Ok(shares) if shares.iter().any(Option::is_some) => return shares,
-            Ok(_) => {}
+            Ok(shares) => return shares,
             Err(error) => {
                 tracing::warn!(%error, mode = best.name(), "AF_XDP sockets cannot be opened");
             }
@@ -154,9 +153,9 @@ fn take_by(
         attached.into_iter().map(|(_, program, link)| Attached { program, _link: link }).collect();
     let interfaces = Arc::new(Interfaces { attached, _rules: rules });
     let mut shares = Vec::new();
-    for worker in 0..locals.len() {
+    for (worker, locals) in locals.iter().enumerate() {
         let places = places(plan, worker, &taken);
-        if places.is_empty() || locals[worker].is_empty() {
+        if places.is_empty() || locals.is_empty() {
             shares.push(None);
             continue;
         }
