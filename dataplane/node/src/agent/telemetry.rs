@@ -67,6 +67,12 @@ impl Telemetry {
         counter!("hype_bytes_received_total").absolute(total(|io| io.received_bytes));
         counter!("hype_packets_sent_total").absolute(sent);
         counter!("hype_bytes_sent_total").absolute(sent_bytes);
+        for (direction, count) in [
+            ("in", total(|io| io.received_past_kernel)),
+            ("out", total(|io| io.sent_past_kernel)),
+        ] {
+            counter!("hype_packets_past_kernel_total", "direction" => direction).absolute(count);
+        }
         for (kind, count) in [
             ("truncated", total(|io| io.truncated)),
             ("receive_error", total(|io| io.receive_errors)),
