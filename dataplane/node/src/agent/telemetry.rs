@@ -67,10 +67,9 @@ impl Telemetry {
         counter!("hype_bytes_received_total").absolute(total(|io| io.received_bytes));
         counter!("hype_packets_sent_total").absolute(sent);
         counter!("hype_bytes_sent_total").absolute(sent_bytes);
-        for (direction, count) in [
-            ("in", total(|io| io.received_past_kernel)),
-            ("out", total(|io| io.sent_past_kernel)),
-        ] {
+        for (direction, count) in
+            [("in", total(|io| io.received_past_kernel)), ("out", total(|io| io.sent_past_kernel))]
+        {
             counter!("hype_packets_past_kernel_total", "direction" => direction).absolute(count);
         }
         for (kind, count) in [

@@ -26,8 +26,8 @@ const NEWS_PER_TURN: usize = 64;
 /// Receive buffer for news, in bytes.
 const NEWS_BUFFER: usize = 1 << 20;
 /// Multicast groups of linux/rtnetlink.h: links, neighbours, then addresses, routes and rules of
-/// both families.
-const GROUPS: [u32; 8] = [1, 3, 5, 7, 8, 9, 11, 19];
+/// both families, and what routes may refer to for their next hop.
+const GROUPS: [u32; 9] = [1, 3, 5, 7, 8, 9, 11, 19, 32];
 
 /// Where a datagram goes first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
