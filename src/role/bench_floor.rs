@@ -14,7 +14,7 @@ use tokio::io::AsyncReadExt;
 /// Flags of the role.
 #[derive(Debug, Args)]
 pub struct Options {
-    /// `uring`, `socket` or `auto`.
+    /// `uring`, `socket`, `xdp` or `auto`.
     #[arg(long, default_value = "auto", value_parser = super::io_kind)]
     io: IoKind,
     /// Workers, one core each.
@@ -23,6 +23,9 @@ pub struct Options {
     /// The address that all of them bind.
     #[arg(long)]
     announce: IpAddr,
+    /// Interfaces for AF_XDP.
+    #[arg(long = "interface", value_delimiter = ',')]
+    interfaces: Vec<String>,
     /// How much longer copies are than what came, in bytes.
     #[arg(long, default_value_t = 0)]
     grow: usize,
@@ -45,10 +48,13 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
         pipe::read(&mut input).await?.context("no routes came: `hype bench relay` sends them")?;
     let cores = cores(options.workers);
     let mut workers = Vec::new();
-    for (number, (socket, routes)) in sockets.into_iter().zip(routes.workers).enumerate() {
+    let shown: Vec<_> = sockets.iter().map(std::slice::from_ref).collect();
+    let settings = io::prepare(options.io, &options.interfaces, &shown);
+    let parts = sockets.into_iter().zip(settings).zip(routes.workers);
+    for (number, ((socket, settings), routes)) in parts.enumerate() {
         let core = cores.get(number).copied();
         let routes = routes.into_iter().collect();
-        workers.push(floor::start(options.io, socket, core, routes, options.grow)?);
+        workers.push(floor::start(settings, socket, core, routes, options.grow)?);
     }
     // It ends with its standard input.
     let mut rest = Vec::new();

@@ -57,9 +57,14 @@ pub struct NodeOptions {
     /// address translation, its outer address.
     #[arg(long, env = "HYPE_ANNOUNCE", value_delimiter = ',', value_name = "IP[,IP]")]
     announce: Vec<IpAddr>,
-    /// `auto`, `uring`, or `socket` where io_uring is forbidden.
+    /// `auto`, `uring`, `socket` where io_uring is forbidden, or `xdp` (past the kernel's network
+    /// stack; needs --interface and root).
     #[arg(long, env = "HYPE_IO", default_value = "auto", value_parser = io_kind)]
     io: IoKind,
+    /// Network interfaces to use AF_XDP on, with `--io xdp` or `auto`. What comes and goes by them
+    /// for media does not pass the host's packet filters.
+    #[arg(long, env = "HYPE_INTERFACE", value_delimiter = ',', value_name = "IF[,IF]")]
+    interface: Vec<String>,
     /// Name of the node: 1–32 of a-z, 0-9 and -.
     #[arg(long, env = "HYPE_NODE_ID", default_value = "node-1")]
     node_id: NodeId,
@@ -72,12 +77,7 @@ pub struct NodeOptions {
 }
 
 fn io_kind(text: &str) -> Result<IoKind, String> {
-    match text {
-        "auto" => Ok(IoKind::Auto),
-        "uring" => Ok(IoKind::Uring),
-        "socket" => Ok(IoKind::Socket),
-        _ => Err("expected auto, uring or socket".into()),
-    }
+    text.parse().map_err(|error: hype_node::io::UnknownIoKind| error.to_string())
 }
 
 impl NodeOptions {
@@ -90,6 +90,7 @@ impl NodeOptions {
             workers: self.workers.unwrap_or(defaults.workers),
             announce: self.announce.clone(),
             io: self.io,
+            interfaces: self.interface.clone(),
             max_sessions: self.max_sessions,
             ..defaults
         }

@@ -170,12 +170,10 @@ async fn open(io: Io, other: Io, shape: &Shape, network: &Network) -> anyhow::Re
     match (io, other) {
         (Io::Floor, Io::Uring | Io::Floor) => Subject::floor("uring", shape, network).await,
         (Io::Floor, Io::Socket) => Subject::floor("socket", shape, network).await,
-        (Io::Floor, Io::Xdp) => {
-            bail!("the floor stands on the kernel's network stack: compare xdp with uring")
-        }
-        (Io::Xdp, _) if network.sink == Sink::Loopback => {
+        (Io::Floor, Io::Xdp) | (Io::Xdp, _) if network.sink == Sink::Loopback => {
             bail!("AF_XDP needs an interface with queues: --sink veth or --sink ifb")
         }
+        (Io::Floor, Io::Xdp) => Subject::floor("xdp", shape, network).await,
         (io, _) => Subject::node(io.name(), shape, network).await,
     }
 }

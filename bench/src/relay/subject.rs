@@ -177,6 +177,9 @@ impl Subject {
         command.args(["--log", "warn", "bench-floor", "--io", io]);
         command.args(["--announce", &network.node.to_string()]);
         command.args(["--workers", &shape.workers.to_string(), "--grow", &GROWTH.to_string()]);
+        if io == "xdp" {
+            command.arg("--interface").arg(network.interfaces.join(","));
+        }
         let mut command = network.on_node_side(&command);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).process_group(0);
         let mut child = node_process::Process(command.spawn().context("cannot start the floor")?);

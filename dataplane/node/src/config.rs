@@ -15,6 +15,8 @@ use crate::io::IoKind;
 
 /// The most addresses that a node binds or announces.
 pub const MAX_ADDRESSES: usize = 16;
+/// The most interfaces that AF_XDP is used on.
+pub const MAX_INTERFACES: usize = 8;
 /// The most workers of a node.
 pub const MAX_WORKERS: u16 = 256;
 /// The port of the first worker unless another is chosen. Below Linux's range of ephemeral ports,
@@ -43,6 +45,9 @@ pub struct Config {
     pub announce_loopback: bool,
     /// How datagrams come and go.
     pub io: IoKind,
+    /// Names of network interfaces that AF_XDP may be used on, at most [`MAX_INTERFACES`];
+    /// [`IoKind::Xdp`] needs one, [`IoKind::Auto`] uses them, others leave them alone.
+    pub interfaces: Vec<String>,
     /// The most sessions at once, 1–1,000,000.
     pub max_sessions: u32,
     /// How many people are heard at once in a channel, 1–64. Browsers take part with 8.
@@ -66,6 +71,7 @@ impl Default for Config {
             announce: Vec::new(),
             announce_loopback: false,
             io: IoKind::Auto,
+            interfaces: Vec::new(),
             max_sessions: 10_000,
             voice_slots: 8,
             admin: None,
@@ -116,6 +122,27 @@ impl Config {
                 return Err(invalid("announce", reason));
             }
         }
+        self.validate_interfaces()
+    }
+
+    fn validate_interfaces(&self) -> Result<(), Invalid> {
+        let fault = |reason: String| Err(invalid("interface", reason));
+        if self.io == IoKind::Xdp && self.interfaces.is_empty() {
+            return fault("AF_XDP needs to know which: --io xdp --interface eth0".into());
+        }
+        if self.interfaces.len() > MAX_INTERFACES {
+            return fault(format!("at most {MAX_INTERFACES} interfaces"));
+        }
+        for (index, name) in self.interfaces.iter().enumerate() {
+            // What the kernel allows (dev_valid_name): 15 bytes, without / : and white space.
+            let bad = |c: char| c == '/' || c == ':' || c == '\0' || c.is_whitespace();
+            if name.is_empty() || name.len() > 15 || name.contains(bad) {
+                return fault(format!("{name:?} is no name of an interface"));
+            }
+            if self.interfaces[..index].contains(name) {
+                return fault(format!("{name} is given twice"));
+            }
+        }
         Ok(())
     }
 
@@ -151,6 +178,21 @@ mod tests {
             Some("announce")
         );
         assert_eq!(fault(|c| c.announce = vec![[10, 0, 0, 1].into(); 17]), Some("announce"));
+        assert_eq!(fault(|c| c.io = IoKind::Xdp), Some("interface"));
+        for (names, right) in [
+            ("eth0", true),
+            ("eth0,eth1.100", true),
+            ("abcdefghijklmno", true),
+            ("abcdefghijklmnop", false),
+            ("", false),
+            ("a b", false),
+            ("eth0,eth0", false),
+            ("a,b,c,d,e,f,g,h,i", false),
+        ] {
+            let interfaces = names.split(',').map(str::to_owned).collect();
+            let config = Config { io: IoKind::Xdp, interfaces, ..Config::default() };
+            assert_eq!(config.validate().is_ok(), right, "{names}");
+        }
     }
 
     #[test]

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use crate::io::{DatagramIo, EventFd, IoKind, MAX_DATAGRAM, Opened, TransmitQueue, open, thread};
+use crate::io::{DatagramIo, EventFd, MAX_DATAGRAM, Opened, Settings, TransmitQueue, open, thread};
 
 /// Who gets a copy of what comes from where.
 pub type Routes = HashMap<SocketAddr, Vec<SocketAddr>>;
@@ -29,7 +29,7 @@ pub struct Worker {
 /// # Errors
 /// When the kernel refuses a thread or a descriptor. A back end that does not open ends the process.
 pub fn start(
-    kind: IoKind,
+    settings: Settings,
     socket: UdpSocket,
     core: Option<usize>,
     routes: Routes,
@@ -44,9 +44,10 @@ pub fn start(
             core_affinity::set_for_current(id);
         }
         thread::tighten_timers();
-        let outcome = open(kind, vec![socket], woken).and_then(|opened| match opened {
+        let outcome = open(settings, vec![socket], woken).and_then(|opened| match opened {
             Opened::Uring(io) => relay(io, &routes, grow, &stopped),
             Opened::Socket(io) => relay(io, &routes, grow, &stopped),
+            Opened::Xdp(io) => relay(*io, &routes, grow, &stopped),
         });
         if let Err(error) = outcome {
             tracing::error!(%error, "the floor's I/O failed");

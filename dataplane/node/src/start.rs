@@ -49,11 +49,17 @@ impl Node {
         // One canonical name for one run (RFC 7022 §4.2), the same on all of its workers.
         let cname = random::<12>()?.map(|byte| format!("{byte:02x}")).concat();
         let cores = if config.pin { cores(config.workers) } else { Vec::new() };
+        let mut sockets = Vec::new();
+        for number in 0..config.workers {
+            sockets.push(bind(&config, &addresses, WorkerId(number))?);
+        }
+        // For all workers at once: they share the interfaces.
+        let shown: Vec<&[UdpSocket]> = sockets.iter().map(Vec::as_slice).collect();
+        let io = io::prepare(config.io, &config.interfaces, &shown);
         let mut workers = Vec::new();
         let mut announced = Vec::new();
-        for number in 0..config.workers {
+        for (number, (sockets, io)) in (0..config.workers).zip(sockets.into_iter().zip(io)) {
             let id = WorkerId(number);
-            let sockets = bind(&config, &addresses, id)?;
             announced.push(announce(&config, &addresses, id, &sockets));
             let engine = hype_sfu::Config {
                 node: config.node.clone(),
@@ -66,7 +72,7 @@ impl Node {
                 cname: cname.clone(),
             };
             let core = cores.get(usize::from(number)).copied();
-            let settings = Settings { id, core, sockets, io: config.io, engine };
+            let settings = Settings { id, core, sockets, io, engine };
             workers.push(worker::start(settings)?);
         }
         let admin = config.admin.map(listen).transpose()?;
@@ -79,8 +85,8 @@ impl Node {
             fingerprint: certificate.fingerprint.clone(),
             max_sessions: config.max_sessions,
         };
-        let back_end = workers.first().map_or("none", Handle::back_end);
-        tracing::info!(node = %live.node, boot = %live.boot, back_end, addresses = ?live.workers,
+        let back_ends: Vec<&str> = workers.iter().map(Handle::back_end).collect();
+        tracing::info!(node = %live.node, boot = %live.boot, ?back_ends, addresses = ?live.workers,
             "media node started");
         let (ready, _) = watch::channel(false);
         Ok(Self { live, secret, certificate, workers, admin, metrics: None, ready })

@@ -1,6 +1,8 @@
 //! A real worker: its thread, sockets, back end and engine, with native clients on loopback.
 //! Voice that one client sends must come out at the others, whole, in order and encrypted anew, by
-//! either back end.
+//! every back end; by AF_XDP between two namespaces, which needs root and `ip`.
+
+mod veth;
 
 use std::collections::HashMap;
 use std::io::ErrorKind;
@@ -9,7 +11,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use hype_node::io::{IoKind, MAX_DATAGRAM, bind};
+use hype_node::io::{self, IoKind, MAX_DATAGRAM, bind, prepare};
 use hype_node::worker::{Events, Full, Handle, MAILBOX, Settings, StartError, start};
 use hype_protocol::id::{BootId, Generation, NodeId, RoomId, SessionId, UserId, WorkerId};
 use hype_protocol::media::{
@@ -21,6 +23,7 @@ use hype_sfu::transport::srtp::{Inbound, InboundStream, Outbound, OutboundStream
 use hype_sfu::wire::header_extension::Element;
 use hype_sfu::wire::{demux, rtp, stun};
 use hype_sfu::{Command, DropReason, Event};
+use veth::{Mode, Veth};
 
 const PATIENCE: Duration = Duration::from_secs(5);
 const WORKER: WorkerId = WorkerId(0);
@@ -48,12 +51,12 @@ fn socket() -> UdpSocket {
     bind(address).expect("a free port on loopback")
 }
 
-fn settings(io: IoKind, sockets: Vec<UdpSocket>) -> Settings {
+fn settings(io: impl Into<io::Settings>, sockets: Vec<UdpSocket>) -> Settings {
     Settings {
         id: WORKER,
         core: Some(0),
         sockets,
-        io,
+        io: io.into(),
         engine: hype_sfu::Config {
             node: node(),
             worker: WORKER,
@@ -143,6 +146,17 @@ struct Voice {
 impl Client {
     /// Opens a session and passes its check.
     fn join(handle: &Handle, events: &Events<Event>, server: SocketAddr, number: u64) -> Self {
+        Self::join_by(socket(), handle, events, server, number)
+    }
+
+    /// The same by this socket.
+    fn join_by(
+        socket: UdpSocket,
+        handle: &Handle,
+        events: &Events<Event>,
+        server: SocketAddr,
+        number: u64,
+    ) -> Self {
         let session = SessionId(number << 32 | number);
         let open = OpenSession {
             boot: BOOT,
@@ -164,7 +178,7 @@ impl Client {
         assert!(!until(events, opened).connected);
         let keying = boot_keys().native_keying(WORKER, session, PROFILE);
         let mut client = Self {
-            socket: socket(),
+            socket,
             session,
             server,
             inbound: Inbound::new(&keying, Role::Client).expect("derived keys fit"),
@@ -269,7 +283,7 @@ impl Client {
     }
 }
 
-fn started(io: IoKind, sockets: Vec<UdpSocket>) -> (Handle, Events<Event>) {
+fn started(io: impl Into<io::Settings>, sockets: Vec<UdpSocket>) -> (Handle, Events<Event>) {
     let mut handle = start(settings(io, sockets)).expect("the worker starts");
     let events = handle.take_events().expect("they are taken once");
     assert!(handle.take_events().is_none());
@@ -277,15 +291,27 @@ fn started(io: IoKind, sockets: Vec<UdpSocket>) -> (Handle, Events<Event>) {
 }
 
 fn forwards_voice(io: IoKind, name: &str) {
+    forwards_voice_between(io, [socket(), socket()], |_| socket(), name);
+}
+
+/// Clients with odd numbers talk to the second socket, which `client` makes theirs for.
+fn forwards_voice_between(
+    io: impl Into<io::Settings>,
+    sockets: [UdpSocket; 2],
+    client: impl Fn(usize) -> UdpSocket,
+    name: &str,
+) {
     const PACKETS: u32 = 500;
-    let sockets = [socket(), socket()];
     let servers = sockets.each_ref().map(|socket| socket.local_addr().expect("it is bound"));
     let (handle, events) = started(io, sockets.into());
     assert_eq!(handle.back_end(), name);
     open_room(&handle);
     // Two of them by the second socket: replies and media must leave from the one they checked.
     let mut clients: Vec<_> = (1..=4)
-        .map(|number| Client::join(&handle, &events, servers[number as usize % 2], number))
+        .map(|number| {
+            let server = number as usize % 2;
+            Client::join_by(client(server), &handle, &events, servers[server], number)
+        })
         .collect();
     let (speaker, listeners) = clients.split_first_mut().expect("four have joined");
     let mut last = [None; 3];
@@ -321,6 +347,11 @@ fn forwards_voice(io: IoKind, name: &str) {
     let io = counters.io();
     assert!(io.received >= u64::from(PACKETS) && io.sent >= u64::from(PACKETS) * 3, "{io:?}");
     assert_eq!((io.send_dropped(), io.receive_overflow, io.truncated), (0, 0, 0), "{io:?}");
+    if name == "xdp" {
+        // All but what had no neighbour yet.
+        assert!(io.received_past_kernel >= u64::from(PACKETS), "{io:?}");
+        assert!(io.sent_past_kernel >= u64::from(PACKETS) * 3, "{io:?}");
+    }
     assert_eq!((counters.sessions(), counters.rooms()), (4, 1));
     assert!(counters.cpu_time() > Duration::ZERO && counters.busy() <= 1.0);
 
@@ -345,6 +376,41 @@ fn uring_forwards_voice() {
 #[test]
 fn socket_forwards_voice() {
     forwards_voice(IoKind::Socket, "socket");
+}
+
+/// Between two namespaces that know nothing of each other at first: half of the people by IPv4, half
+/// by IPv6.
+fn xdp_forwards_voice(tag: &str, queues: u32, mode: Mode) {
+    let Some(veth) = Veth::new(tag, queues, mode) else { return };
+    veth.inside_near(|| {
+        let sockets = [false, true]
+            .map(|ipv6| bind(SocketAddr::new(veth.near(ipv6, 0), 0)).expect("a free port"));
+        let interfaces = [veth.interface().to_owned()];
+        let settings = prepare(IoKind::Xdp, &interfaces, &[&sockets]).remove(0);
+        assert_eq!(veth.describe().contains("xdpgeneric"), mode == Mode::Generic);
+        forwards_voice_between(settings, sockets, |server| veth.far_socket(server == 1), "xdp");
+    });
+    veth.wait_until_detached();
+}
+
+#[test]
+fn xdp_forwards_voice_natively() {
+    xdp_forwards_voice("n1", 1, Mode::Native);
+}
+
+#[test]
+fn xdp_forwards_voice_natively_by_two_queues() {
+    xdp_forwards_voice("n2", 2, Mode::Native);
+}
+
+#[test]
+fn xdp_forwards_voice_generically() {
+    xdp_forwards_voice("g1", 1, Mode::Generic);
+}
+
+#[test]
+fn xdp_forwards_voice_generically_by_two_queues() {
+    xdp_forwards_voice("g2", 2, Mode::Generic);
 }
 
 /// Nobody takes events: the worker still forwards.

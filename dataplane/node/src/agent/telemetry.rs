@@ -69,6 +69,11 @@ impl Telemetry {
         counter!("hype_packets_sent_total").absolute(sent);
         counter!("hype_bytes_sent_total").absolute(sent_bytes);
         counter!("hype_sends_total").absolute(total(|io| io.sends));
+        for (direction, count) in
+            [("in", total(|io| io.received_past_kernel)), ("out", total(|io| io.sent_past_kernel))]
+        {
+            counter!("hype_packets_past_kernel_total", "direction" => direction).absolute(count);
+        }
         for (kind, count) in [
             ("truncated", total(|io| io.truncated)),
             ("receive_error", total(|io| io.receive_errors)),

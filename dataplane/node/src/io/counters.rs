@@ -34,19 +34,24 @@ io_counters! {
     received_bytes,
     /// Arrived datagrams longer than [`super::MAX_DATAGRAM`], or from no usable address: dropped.
     truncated,
-    /// Errors that a socket reported in place of a datagram.
+    /// Errors that a socket reported in place of a datagram, and (AF_XDP) frames for our ports that
+    /// are no valid datagram.
     receive_errors,
     /// Times that every receive buffer was in use; datagrams waited in the kernel meanwhile.
     receive_buffers_exhausted,
-    /// Datagrams that the kernel dropped because the socket's receive buffer was full.
+    /// Datagrams that the kernel dropped because the socket's receive buffer or ring was full.
     receive_overflow,
+    /// Of those delivered, the ones that came past the kernel's network stack (AF_XDP).
+    received_past_kernel,
     /// Datagrams handed to the kernel.
     sent,
     /// Bytes of UDP payload handed to the kernel.
     sent_bytes,
     /// Sends that succeeded, of one or more datagrams each (UDP GSO).
     sends,
-    /// Dropped because the socket's send buffer was full (EAGAIN, ENOBUFS).
+    /// Of the datagrams sent, the ones that went past the kernel's network stack (AF_XDP).
+    sent_past_kernel,
+    /// Dropped because the socket's send buffer or ring was full (EAGAIN, ENOBUFS).
     send_would_block,
     /// Dropped because there is no way to the destination, or a firewall forbids it.
     send_unreachable,
@@ -75,6 +80,13 @@ impl IoCounters {
             libc::EMSGSIZE => self.send_too_long += 1,
             _ => self.send_failed += 1,
         }
+    }
+
+    /// The sums of both, field by field.
+    pub(super) fn plus(&self, other: &Self) -> Self {
+        let (mut sums, more) = (self.values(), other.values());
+        sums.iter_mut().zip(more).for_each(|(sum, more)| *sum += more);
+        Self::from_values(sums)
     }
 
     /// Everything that was dropped on its way out.

@@ -61,6 +61,12 @@ pub(super) fn set_int(
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
+/// Keeps the kernel from joining datagrams for this socket into one (UDP GRO).
+pub(super) fn forbid_joining(socket: &UdpSocket) {
+    // A kernel that cannot join them refuses the option, and is right as it is.
+    let _ = set_int(socket, libc::SOL_UDP, libc::UDP_GRO, 0);
+}
+
 /// How many datagrams the kernel dropped because the socket's receive buffer was full.
 pub(super) fn receive_overflow(socket: &UdpSocket) -> u64 {
     let mut values = [0u32; MEMINFO_VALUES];

@@ -1,15 +1,19 @@
 //! Datagrams in and out, and nothing else: the only place with system calls and `unsafe`.
-//! One trait, [`DatagramIo`], over back ends that pass one contract suite: `uring` (the default)
-//! and `socket` (where io_uring is forbidden, and the baseline of every benchmark).
+//! One trait, [`DatagramIo`], over back ends that pass one contract suite: `uring` (the default),
+//! `socket` (where io_uring is forbidden, and the baseline of every benchmark) and `xdp` (past the
+//! kernel, on interfaces that were given to it).
 //! It never sees the engine; `worker` joins the two.
 
 mod address;
 mod counters;
 mod event_fd;
 mod listen;
+mod poll;
+mod region;
 pub mod socket;
 pub mod thread;
 pub mod uring;
+pub mod xdp;
 
 use std::io;
 use std::net::{SocketAddr, UdpSocket};
@@ -84,18 +88,22 @@ pub trait DatagramIo {
 /// Which back end is wanted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum IoKind {
-    /// io_uring where the kernel allows it, else `Socket`.
+    /// AF_XDP on the interfaces that were given, if any; else io_uring where the kernel allows it,
+    /// else `Socket`.
     #[default]
     Auto,
     /// io_uring, or an error.
     Uring,
     /// recvmmsg and sendmmsg.
     Socket,
+    /// AF_XDP on the interfaces that were given; where that does not work, as `Auto`, with a
+    /// warning.
+    Xdp,
 }
 
 /// Not the name of a back end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("unknown I/O back end: choose auto, uring or socket")]
+#[error("unknown I/O back end: choose auto, uring, socket or xdp")]
 pub struct UnknownIoKind;
 
 impl FromStr for IoKind {
@@ -105,6 +113,7 @@ impl FromStr for IoKind {
             "auto" => Ok(Self::Auto),
             "uring" => Ok(Self::Uring),
             "socket" => Ok(Self::Socket),
+            "xdp" => Ok(Self::Xdp),
             _ => Err(UnknownIoKind),
         }
     }
@@ -117,6 +126,8 @@ pub enum Opened {
     Uring(uring::Uring),
     /// recvmmsg and sendmmsg.
     Socket(socket::Socket),
+    /// AF_XDP.
+    Xdp(Box<xdp::Xdp>),
 }
 
 impl Opened {
@@ -125,34 +136,93 @@ impl Opened {
         match self {
             Self::Uring(_) => "uring",
             Self::Socket(_) => "socket",
+            Self::Xdp(_) => "xdp",
         }
     }
 }
 
+/// How one worker's datagrams come and go: made from an [`IoKind`], or by [`prepare`] where
+/// interfaces are to be used.
+#[derive(Debug)]
+pub struct Settings {
+    kind: IoKind,
+    share: Option<xdp::Share>,
+}
+
+impl From<IoKind> for Settings {
+    fn from(kind: IoKind) -> Self {
+        Self { kind, share: None }
+    }
+}
+
+/// Settings for each of `workers`, of which the sockets are given. Takes `interfaces` for AF_XDP if
+/// the kind asks for it, once for all workers and before they start; an interface stays taken until
+/// the last back end that was opened with these settings is dropped. The log says what was chosen,
+/// and why not something better.
+pub fn prepare(kind: IoKind, interfaces: &[String], workers: &[&[UdpSocket]]) -> Vec<Settings> {
+    let wanted = match kind {
+        IoKind::Xdp => true,
+        IoKind::Auto => !interfaces.is_empty(),
+        IoKind::Uring | IoKind::Socket => false,
+    };
+    if !wanted {
+        return workers.iter().map(|_| kind.into()).collect();
+    }
+    let settings = |(worker, share): (usize, Option<xdp::Share>)| {
+        if share.is_none() {
+            tracing::warn!(worker, "no AF_XDP for this worker: going on with io_uring");
+            return IoKind::Auto.into();
+        }
+        Settings { kind: IoKind::Xdp, share }
+    };
+    xdp::take(interfaces, workers).into_iter().enumerate().map(settings).collect()
+}
+
 /// Opens a back end over `sockets`, whose indexes become [`Datagram::local`], on the thread that
-/// will use it. `wake` ends a `wait`.
+/// will use it. `wake` ends a `wait`. Settings that [`prepare`] made are for the sockets that it was
+/// shown.
 ///
 /// # Errors
-/// No socket, more than [`MAX_SOCKETS`], or what the kernel says.
-pub fn open(kind: IoKind, sockets: Vec<UdpSocket>, wake: Arc<EventFd>) -> io::Result<Opened> {
+/// No socket, more than [`MAX_SOCKETS`], [`IoKind::Xdp`] without `prepare`, or what the kernel says.
+pub fn open(
+    settings: impl Into<Settings>,
+    sockets: Vec<UdpSocket>,
+    wake: Arc<EventFd>,
+) -> io::Result<Opened> {
+    let invalid = |text: String| io::Error::new(io::ErrorKind::InvalidInput, text);
     if sockets.is_empty() || sockets.len() > MAX_SOCKETS {
-        let text = format!("a worker needs 1 to {MAX_SOCKETS} sockets, not {}", sockets.len());
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
+        let count = sockets.len();
+        return Err(invalid(format!("a worker needs 1 to {MAX_SOCKETS} sockets, not {count}")));
     }
     let sockets = Arc::new(sockets);
+    let Settings { kind, share } = settings.into();
     match kind {
         IoKind::Uring => uring::Uring::new(sockets, wake).map(Opened::Uring),
         IoKind::Socket => socket::Socket::new(sockets, wake).map(Opened::Socket),
-        IoKind::Auto => match uring::Uring::new(Arc::clone(&sockets), Arc::clone(&wake)) {
-            Ok(uring) => Ok(Opened::Uring(uring)),
-            Err(error) => {
-                tracing::warn!(
-                    %error,
-                    "io_uring cannot be used here (containers often forbid it): \
-                     going on with recvmmsg and sendmmsg"
-                );
-                socket::Socket::new(sockets, wake).map(Opened::Socket)
+        IoKind::Auto => open_auto(sockets, wake),
+        IoKind::Xdp => {
+            let share = share.ok_or_else(|| invalid("AF_XDP needs interfaces".to_owned()))?;
+            match xdp::Xdp::new(share, Arc::clone(&sockets), Arc::clone(&wake)) {
+                Ok(xdp) => Ok(Opened::Xdp(Box::new(xdp))),
+                Err(error) => {
+                    tracing::warn!(%error, "AF_XDP cannot be used here: going on with io_uring");
+                    open_auto(sockets, wake)
+                }
             }
-        },
+        }
+    }
+}
+
+fn open_auto(sockets: Arc<Vec<UdpSocket>>, wake: Arc<EventFd>) -> io::Result<Opened> {
+    match uring::Uring::new(Arc::clone(&sockets), Arc::clone(&wake)) {
+        Ok(uring) => Ok(Opened::Uring(uring)),
+        Err(error) => {
+            tracing::warn!(
+                %error,
+                "io_uring cannot be used here (containers often forbid it): \
+                 going on with recvmmsg and sendmmsg"
+            );
+            socket::Socket::new(sockets, wake).map(Opened::Socket)
+        }
     }
 }

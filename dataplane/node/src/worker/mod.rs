@@ -18,7 +18,7 @@ use std::thread::{self, JoinHandle};
 use hype_protocol::id::WorkerId;
 use hype_sfu::{Command, Event};
 
-use crate::io::{EventFd, IoKind};
+use crate::io::{self as datagrams, EventFd};
 pub use counters::Counters;
 pub use mailbox::{EventStream, Events, Full, Mailbox};
 use turn::Worker;
@@ -38,8 +38,8 @@ pub struct Settings {
     /// Its sockets, one per local address, as [`crate::io::bind`] makes them. Their order gives the
     /// indexes that the engine sees.
     pub sockets: Vec<UdpSocket>,
-    /// Which back end.
-    pub io: IoKind,
+    /// Which back end, as [`crate::io::prepare`] says for these sockets.
+    pub io: datagrams::Settings,
     /// Its engine. `unix_at_zero` is set by the worker, whose clock it belongs to.
     pub engine: hype_sfu::Config,
 }
@@ -119,7 +119,7 @@ impl Handle {
         self.id
     }
 
-    /// The back end that it uses: `uring` or `socket`.
+    /// The back end that it uses: `uring`, `socket` or `xdp`.
     pub fn back_end(&self) -> &'static str {
         self.back_end
     }

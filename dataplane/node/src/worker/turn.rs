@@ -17,7 +17,7 @@ use super::counters::Counters;
 use super::mailbox::Outbox;
 use super::transmit::EngineTransmit;
 use super::{MAILBOX, Settings};
-use crate::io::{self as datagrams, DatagramIo, EventFd, Opened, TransmitQueue, thread};
+use crate::io::{self as datagrams, DatagramIo, EventFd, IoKind, Opened, TransmitQueue, thread};
 
 /// Commands of one turn: a flood of joins must not hold up the packets of those who talk.
 const COMMANDS_PER_TURN: usize = 64;
@@ -62,7 +62,8 @@ impl Worker {
         thread::tighten_timers();
         let clock = Clock::start();
         let sockets: Vec<UdpSocket> = std::mem::take(&mut self.settings.sockets);
-        let opened = match datagrams::open(self.settings.io, sockets, Arc::clone(&self.wake)) {
+        let io = std::mem::replace(&mut self.settings.io, IoKind::Auto.into());
+        let opened = match datagrams::open(io, sockets, Arc::clone(&self.wake)) {
             Ok(opened) => opened,
             Err(error) => {
                 // Nobody listens any more if the starter is gone; then there is nothing to tell.
@@ -76,6 +77,7 @@ impl Worker {
         let ended = match opened {
             Opened::Uring(io) => self.turns(io, clock),
             Opened::Socket(io) => self.turns(io, clock),
+            Opened::Xdp(io) => self.turns(*io, clock),
         };
         if let Err(error) = ended {
             tracing::error!(%error, worker = id, back_end = name, "the worker's I/O failed");

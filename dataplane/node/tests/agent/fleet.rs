@@ -43,6 +43,7 @@ pub fn config() -> Config {
         pin: false,
         announce: vec![loopback()],
         io: IoKind::Auto,
+        interfaces: Vec::new(),
         max_sessions: 100,
         ..Config::default()
     }

@@ -18,7 +18,7 @@ pub struct Queue {
     locals: [u8; BATCH],
     queued: usize,
     sockets: Arc<Vec<UdpSocket>>,
-    pub(super) counters: IoCounters,
+    pub(in crate::io) counters: IoCounters,
 }
 
 impl std::fmt::Debug for Queue {
@@ -28,7 +28,7 @@ impl std::fmt::Debug for Queue {
 }
 
 impl Queue {
-    pub(super) fn new(sockets: Arc<Vec<UdpSocket>>) -> Self {
+    pub(in crate::io) fn new(sockets: Arc<Vec<UdpSocket>>) -> Self {
         // SAFETY: all-zero is a valid mmsghdr and a valid iovec: null pointers and zero lengths.
         let (headers, parts) = unsafe { (std::mem::zeroed(), std::mem::zeroed()) };
         Self {
@@ -63,6 +63,7 @@ impl Queue {
                     let bytes = run[..sent].iter().map(|header| u64::from(header.msg_len));
                     self.counters.sent_bytes += bytes.sum::<u64>();
                     self.counters.sent += sent as u64;
+                    self.counters.sends += sent as u64;
                     start += sent;
                 }
                 Err(_) => {

@@ -4,7 +4,6 @@
 //! uses it and never leaves it.
 
 mod receive_buffers;
-mod region;
 mod train;
 mod transmit;
 mod user_data;

@@ -8,8 +8,8 @@ use std::sync::atomic::{AtomicU16, Ordering};
 use io_uring::Submitter;
 use io_uring::types::{BufRingEntry, RecvMsgOut};
 
-use super::region::Region;
 use crate::io::address::{self, ADDRESS_LEN};
+use crate::io::region::Region;
 
 /// How many; a power of two. What does not fit waits in the socket's own buffer.
 pub const COUNT: u16 = 256;

@@ -7,11 +7,11 @@ use std::net::SocketAddr;
 use io_uring::squeue;
 use io_uring::{opcode, types};
 
-use super::region::Region;
 use super::train::{MAX_PACKETS, Train, Trains};
 use super::user_data;
 use crate::io::MAX_DATAGRAM;
 use crate::io::address::{self, RawAddress};
+use crate::io::region::Region;
 
 /// How many: enough for what a turn sends to many listeners, few enough to stay in the cache.
 pub const COUNT: u16 = 512;

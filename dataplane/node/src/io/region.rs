@@ -1,15 +1,20 @@
-//! Page-aligned memory that the kernel reads or writes while the ring lives. It is reached through
+//! Page-aligned memory that the kernel reads or writes while a ring lives. It is reached through
 //! a raw pointer only, so that no Rust reference ever covers bytes that the kernel may be using.
 
 use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd};
 use std::ptr::NonNull;
 
-/// An anonymous private mapping, zeroed at first.
+/// A mapping: anonymous and private (zeroed at first), or shared with a descriptor.
 #[derive(Debug)]
 pub struct Region {
     start: NonNull<u8>,
     len: usize,
 }
+
+// SAFETY: a mapping belongs to the process, not to a thread; nothing here is bound to the thread
+// that made it.
+unsafe impl Send for Region {}
 
 impl Region {
     /// Maps `len` bytes; a page takes memory only once it is touched.
@@ -17,7 +22,7 @@ impl Region {
     /// # Errors
     /// When there is no memory.
     pub fn new(len: usize) -> io::Result<Self> {
-        Self::map(len, 0)
+        Self::map(len, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS, -1, 0)
     }
 
     /// Maps `len` bytes, and takes all of their memory at once.
@@ -25,26 +30,34 @@ impl Region {
     /// # Errors
     /// When there is no memory.
     pub fn populated(len: usize) -> io::Result<Self> {
-        Self::map(len, libc::MAP_POPULATE)
+        Self::map(len, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_POPULATE, -1, 0)
     }
 
-    fn map(len: usize, flags: libc::c_int) -> io::Result<Self> {
-        // SAFETY: a fresh anonymous mapping overlaps nothing; the result is checked.
-        let start = unsafe {
-            libc::mmap(
-                std::ptr::null_mut(),
-                len,
-                libc::PROT_READ | libc::PROT_WRITE,
-                libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | flags,
-                -1,
-                0,
-            )
-        };
+    /// Maps `len` bytes of what `descriptor` offers at `offset`, such as a ring of the kernel's.
+    ///
+    /// # Errors
+    /// When the descriptor has no such part.
+    pub fn shared(len: usize, descriptor: BorrowedFd<'_>, offset: libc::off_t) -> io::Result<Self> {
+        let flags = libc::MAP_SHARED | libc::MAP_POPULATE;
+        Self::map(len, flags, descriptor.as_raw_fd(), offset)
+    }
+
+    fn map(len: usize, flags: i32, descriptor: i32, offset: libc::off_t) -> io::Result<Self> {
+        let protection = libc::PROT_READ | libc::PROT_WRITE;
+        // SAFETY: a fresh mapping at an address of the kernel's choice overlaps nothing; the result
+        // is checked.
+        let start =
+            unsafe { libc::mmap(std::ptr::null_mut(), len, protection, flags, descriptor, offset) };
         if start == libc::MAP_FAILED {
             return Err(io::Error::last_os_error());
         }
         let start = NonNull::new(start.cast()).ok_or(io::ErrorKind::OutOfMemory)?;
         Ok(Self { start, len })
+    }
+
+    /// Bytes of the mapping.
+    pub fn len(&self) -> usize {
+        self.len
     }
 
     /// Address of the byte at `offset`.
