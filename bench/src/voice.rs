@@ -14,6 +14,7 @@ use tokio::sync::mpsc;
 use crate::api::Account;
 use crate::gateway::Gateway;
 use crate::peer::{PACKET_TIME, Peer};
+use crate::suite;
 use crate::tally::percentile;
 
 /// What to load.
@@ -32,20 +33,11 @@ pub struct Options {
     #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..=600))]
     pub seconds: u64,
     /// `gcm`, `gcm256` or `cm`.
-    #[arg(long, default_value = "gcm", value_parser = suite)]
+    #[arg(long, default_value = "gcm", value_parser = suite::parse)]
     pub suite: SrtpProfile,
     /// One JSON object instead of the table.
     #[arg(long)]
     pub json: bool,
-}
-
-fn suite(text: &str) -> Result<SrtpProfile, String> {
-    match text {
-        "gcm" => Ok(SrtpProfile::AeadAes128Gcm),
-        "gcm256" => Ok(SrtpProfile::AeadAes256Gcm),
-        "cm" => Ok(SrtpProfile::Aes128CmSha1_80),
-        _ => Err("expected gcm, gcm256 or cm".into()),
-    }
 }
 
 /// What came of it. The keys of the JSON form are stable.
