@@ -32,6 +32,8 @@ impl std::error::Error for WrongLength {}
 pub struct SealingKey {
     #[cfg(target_arch = "x86_64")]
     schedule: Box<vaes::Schedule>,
+    #[cfg(target_arch = "x86_64")]
+    rounds: vaes::Rounds,
     #[cfg(not(target_arch = "x86_64"))]
     never: std::convert::Infallible,
 }
@@ -47,12 +49,23 @@ impl SealingKey {
     /// instructions.
     pub fn new(key: &[u8]) -> Option<Self> {
         #[cfg(target_arch = "x86_64")]
-        return Some(Self { schedule: vaes::Schedule::new(key)? });
+        {
+            let (schedule, rounds) = vaes::Schedule::new(key)?;
+            Some(Self { schedule, rounds })
+        }
         #[cfg(not(target_arch = "x86_64"))]
         {
             let _ = key;
             None
         }
+    }
+
+    /// Asks the processor to bring the key near, where another one is used before it: with many
+    /// receivers each key has left the nearest cache when its turn comes again.
+    #[inline]
+    pub fn prefetch(&self) {
+        #[cfg(target_arch = "x86_64")]
+        self.schedule.prefetch();
     }
 
     /// Encrypts `plaintext` into the front of `out`, and writes the tag behind it: `out` is
@@ -76,7 +89,7 @@ impl SealingKey {
         }
         #[cfg(target_arch = "x86_64")]
         {
-            self.schedule.seal(nonce, associated, plaintext, out);
+            self.schedule.seal(self.rounds, nonce, associated, plaintext, out);
             Ok(())
         }
         #[cfg(not(target_arch = "x86_64"))]

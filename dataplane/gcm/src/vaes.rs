@@ -5,15 +5,15 @@
 //! check of the processor's features allows.
 
 use std::arch::x86_64::{
-    __m128i, __m256i, _mm_aesenc_si128, _mm_aesenclast_si128, _mm_aeskeygenassist_si128,
-    _mm_and_si128, _mm_clmulepi64_si128, _mm_loadu_si128, _mm_set_epi8, _mm_set_epi32,
-    _mm_set_epi64x, _mm_setzero_si128, _mm_shuffle_epi8, _mm_shuffle_epi32, _mm_slli_epi64,
-    _mm_slli_si128, _mm_srai_epi32, _mm_srli_epi64, _mm_srli_si128, _mm_storeu_si128,
-    _mm_xor_si128, _mm256_add_epi32, _mm256_aesenc_epi128, _mm256_aesenclast_epi128,
-    _mm256_broadcastsi128_si256, _mm256_castsi128_si256, _mm256_castsi256_si128,
-    _mm256_clmulepi64_epi128, _mm256_extracti128_si256, _mm256_inserti128_si256,
-    _mm256_loadu_si256, _mm256_set_epi32, _mm256_setzero_si256, _mm256_shuffle_epi8,
-    _mm256_storeu_si256, _mm256_xor_si256, _mm256_zextsi128_si256,
+    __m128i, __m256i, _MM_HINT_T0, _mm_aesenc_si128, _mm_aesenclast_si128,
+    _mm_aeskeygenassist_si128, _mm_and_si128, _mm_clmulepi64_si128, _mm_loadu_si128, _mm_prefetch,
+    _mm_set_epi8, _mm_set_epi32, _mm_set_epi64x, _mm_setzero_si128, _mm_shuffle_epi8,
+    _mm_shuffle_epi32, _mm_slli_epi64, _mm_slli_si128, _mm_srai_epi32, _mm_srli_epi64,
+    _mm_srli_si128, _mm_storeu_si128, _mm_xor_si128, _mm256_add_epi32, _mm256_aesenc_epi128,
+    _mm256_aesenclast_epi128, _mm256_broadcastsi128_si256, _mm256_castsi128_si256,
+    _mm256_castsi256_si128, _mm256_clmulepi64_epi128, _mm256_extracti128_si256,
+    _mm256_inserti128_si256, _mm256_loadu_si256, _mm256_set_epi32, _mm256_setzero_si256,
+    _mm256_shuffle_epi8, _mm256_storeu_si256, _mm256_xor_si256, _mm256_zextsi128_si256,
 };
 
 use zeroize::Zeroize;
@@ -29,11 +29,27 @@ const POWERS: usize = GROUP + 1;
 /// What is made of a key once. Its existence proves that the processor has the instructions.
 #[repr(C, align(64))]
 pub struct Schedule {
-    round_keys: [[u8; BLOCK]; 15],
-    /// 10 or 14.
-    rounds: u8,
-    /// Powers of the hash key, the highest first, so that consecutive blocks meet consecutive powers.
+    /// Powers of the hash key, the highest first, so that consecutive blocks meet consecutive
+    /// powers.
     powers: [[u8; BLOCK]; POWERS],
+    round_keys: [[u8; BLOCK]; 15],
+}
+
+/// How many rounds a key's length asks for (FIPS 197 §5).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Rounds {
+    /// AES-128.
+    Ten = 10,
+    /// AES-256.
+    Fourteen = 14,
+}
+
+impl Rounds {
+    /// The place of the last round's key.
+    #[inline]
+    fn last(self) -> usize {
+        self as usize
+    }
 }
 
 impl Drop for Schedule {
@@ -53,26 +69,37 @@ fn is_supported() -> bool {
 
 impl Schedule {
     /// None where the instructions are missing, and for keys that are not 16 or 32 bytes long.
-    pub fn new(key: &[u8]) -> Option<Box<Self>> {
+    pub fn new(key: &[u8]) -> Option<(Box<Self>, Rounds)> {
         if !is_supported() {
             return None;
         }
         let rounds = match key.len() {
-            16 => 10,
-            32 => 14,
+            16 => Rounds::Ten,
+            32 => Rounds::Fourteen,
             _ => return None,
         };
-        let mut schedule =
-            Box::new(Self { round_keys: [[0; BLOCK]; 15], rounds, powers: [[0; BLOCK]; POWERS] });
+        let (powers, round_keys) = ([[0; BLOCK]; POWERS], [[0; BLOCK]; 15]);
+        let mut schedule = Box::new(Self { powers, round_keys });
         // SAFETY: `is_supported` has just found all features that `expand` is compiled for.
-        unsafe { schedule.expand(key) };
-        Some(schedule)
+        unsafe { schedule.expand(key, rounds) };
+        Some((schedule, rounds))
+    }
+
+    /// Asks the processor to bring it into its nearest cache.
+    #[inline]
+    pub fn prefetch(&self) {
+        for line in (0..size_of::<Self>()).step_by(64) {
+            let at = std::ptr::from_ref(self).cast::<i8>().wrapping_add(line);
+            // SAFETY: a prefetch reads nothing, whatever the address; every x86-64 has it.
+            unsafe { _mm_prefetch::<_MM_HINT_T0>(at) };
+        }
     }
 
     /// `out` is `plaintext` and a tag long.
     #[inline]
     pub fn seal(
         &self,
+        rounds: Rounds,
         nonce: &[u8; NONCE_LEN],
         associated: &[u8],
         plaintext: &[u8],
@@ -85,27 +112,24 @@ impl Schedule {
         // SAFETY: a schedule is only made where `is_supported` found all features that `seal_with`
         // is compiled for.
         unsafe {
-            if self.rounds == 10 {
-                self.seal_with::<10>(nonce, associated, plaintext, out);
-            } else {
-                self.seal_with::<14>(nonce, associated, plaintext, out);
-            }
+            self.seal_with(rounds, nonce, associated, plaintext, out);
         }
     }
 
     /// FIPS 197 §5.2, then the powers of the hash key.
     #[target_feature(enable = "aes,pclmulqdq,avx2,vaes,vpclmulqdq")]
-    fn expand(&mut self, key: &[u8]) {
+    fn expand(&mut self, key: &[u8], rounds: Rounds) {
+        let rounds = rounds.last();
         if let Some(key) = key.first_chunk::<32>() {
             expand_256(key, &mut self.round_keys);
         } else if let Some(key) = key.first_chunk::<16>() {
             expand_128(key, &mut self.round_keys);
         }
         let mut hash_key = load(&self.round_keys[0]);
-        for round in 1..usize::from(self.rounds) {
+        for round in 1..rounds {
             hash_key = _mm_aesenc_si128(hash_key, load(&self.round_keys[round]));
         }
-        hash_key = _mm_aesenclast_si128(hash_key, load(&self.round_keys[usize::from(self.rounds)]));
+        hash_key = _mm_aesenclast_si128(hash_key, load(&self.round_keys[rounds]));
         let first = times_x(reverse(hash_key));
         let mut power = first;
         for place in self.powers.iter_mut().rev() {
@@ -115,8 +139,9 @@ impl Schedule {
     }
 
     #[target_feature(enable = "aes,pclmulqdq,avx2,vaes,vpclmulqdq")]
-    fn seal_with<const ROUNDS: usize>(
+    fn seal_with(
         &self,
+        rounds: Rounds,
         nonce: (u64, u32),
         associated: &[u8],
         plaintext: &[u8],
@@ -129,10 +154,10 @@ impl Schedule {
         let block = _mm_set_epi64x(i64::from(nonce.1), nonce.0.cast_signed());
         let nonce = _mm256_broadcastsi128_si256(block);
         let mut counter = _mm256_add_epi32(nonce, _mm256_set_epi32(3, 0, 0, 0, 2, 0, 0, 0));
-        let mut run = Run { key: self, hash: _mm_setzero_si128(), nonce, lengths };
+        let mut run = Run { key: self, rounds, hash: _mm_setzero_si128(), nonce, lengths };
         let blocks = associated.len().div_ceil(BLOCK) + plaintext.len().div_ceil(BLOCK) + 1;
         if blocks <= POWERS {
-            run.finish_any::<ROUNDS>(counter, associated, plaintext, out);
+            run.finish_any(counter, associated, plaintext, out);
             return;
         }
         for group in associated.chunks(GROUP * BLOCK) {
@@ -142,17 +167,18 @@ impl Schedule {
         let mut rest = out;
         for group in &mut groups {
             let (place, behind) = rest.split_at_mut(GROUP * BLOCK);
-            run.whole_group::<ROUNDS>(counter, group, place);
+            run.whole_group(counter, group, place);
             counter = _mm256_add_epi32(counter, _mm256_set_epi32(16, 0, 0, 0, 16, 0, 0, 0));
             rest = behind;
         }
-        run.finish_any::<ROUNDS>(counter, &[], groups.remainder(), rest);
+        run.finish_any(counter, &[], groups.remainder(), rest);
     }
 }
 
 /// One packet under way.
 struct Run<'a> {
     key: &'a Schedule,
+    rounds: Rounds,
     /// The hash of all whole groups so far.
     hash: __m128i,
     /// In both halves, with a count of 0.
@@ -234,13 +260,8 @@ impl Run<'_> {
     /// 16 blocks of a long packet.
     #[inline]
     #[target_feature(enable = "aes,pclmulqdq,avx2,vaes,vpclmulqdq")]
-    fn whole_group<const ROUNDS: usize>(
-        &mut self,
-        counter: __m256i,
-        plaintext: &[u8],
-        out: &mut [u8],
-    ) {
-        let (stream, _) = self.keystream::<8, ROUNDS>(counter);
+    fn whole_group(&mut self, counter: __m256i, plaintext: &[u8], out: &mut [u8]) {
+        let (stream, _) = self.keystream::<8>(counter);
         let mut products = Products::new();
         let mut hash = _mm256_zextsi128_si256(self.hash);
         let pairs = plaintext.as_chunks::<32>().0.iter().zip(out.as_chunks_mut::<32>().0);
@@ -258,10 +279,7 @@ impl Run<'_> {
     /// through the rounds side by side, which is what the processor is fast at.
     #[inline]
     #[target_feature(enable = "aes,pclmulqdq,avx2,vaes,vpclmulqdq")]
-    fn keystream<const PAIRS: usize, const ROUNDS: usize>(
-        &self,
-        mut counter: __m256i,
-    ) -> ([__m256i; PAIRS], __m256i) {
+    fn keystream<const PAIRS: usize>(&self, mut counter: __m256i) -> ([__m256i; PAIRS], __m256i) {
         // The count's four bytes become big-endian; the nonce stays.
         let swap = _mm_set_epi8(12, 13, 14, 15, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0);
         let swap = _mm256_broadcastsi128_si256(swap);
@@ -274,14 +292,16 @@ impl Run<'_> {
             *pair = _mm256_xor_si256(_mm256_shuffle_epi8(counter, swap), round_key);
             counter = _mm256_add_epi32(counter, two);
         }
-        for round in 1..ROUNDS {
-            let round_key = self.round_key(round);
+        // A loop, so that the compiler keeps the pairs in registers and not the round keys.
+        let last = self.rounds.last();
+        for round_key in &self.key.round_keys[1..last] {
+            let round_key = _mm256_broadcastsi128_si256(load(round_key));
             tag = _mm256_aesenc_epi128(tag, round_key);
             for pair in &mut stream {
                 *pair = _mm256_aesenc_epi128(*pair, round_key);
             }
         }
-        let round_key = self.round_key(ROUNDS);
+        let round_key = self.round_key(last);
         tag = _mm256_aesenclast_epi128(tag, round_key);
         for pair in &mut stream {
             *pair = _mm256_aesenclast_epi128(*pair, round_key);
@@ -292,35 +312,29 @@ impl Run<'_> {
     /// The last group, of a short packet the only one; 17 blocks at most, lengths included.
     #[inline]
     #[target_feature(enable = "aes,pclmulqdq,avx2,vaes,vpclmulqdq")]
-    fn finish_any<const ROUNDS: usize>(
-        &self,
-        counter: __m256i,
-        associated: &[u8],
-        plaintext: &[u8],
-        out: &mut [u8],
-    ) {
+    fn finish_any(&self, counter: __m256i, associated: &[u8], plaintext: &[u8], out: &mut [u8]) {
         match plaintext.len().div_ceil(2 * BLOCK) {
-            0 => self.finish::<0, ROUNDS>(counter, associated, plaintext, out),
-            1 => self.finish::<1, ROUNDS>(counter, associated, plaintext, out),
-            2 => self.finish::<2, ROUNDS>(counter, associated, plaintext, out),
-            3 => self.finish::<3, ROUNDS>(counter, associated, plaintext, out),
-            4 => self.finish::<4, ROUNDS>(counter, associated, plaintext, out),
-            5 => self.finish::<5, ROUNDS>(counter, associated, plaintext, out),
-            6 => self.finish::<6, ROUNDS>(counter, associated, plaintext, out),
-            7 => self.finish::<7, ROUNDS>(counter, associated, plaintext, out),
-            _ => self.finish::<8, ROUNDS>(counter, associated, plaintext, out),
+            0 => self.finish::<0>(counter, associated, plaintext, out),
+            1 => self.finish::<1>(counter, associated, plaintext, out),
+            2 => self.finish::<2>(counter, associated, plaintext, out),
+            3 => self.finish::<3>(counter, associated, plaintext, out),
+            4 => self.finish::<4>(counter, associated, plaintext, out),
+            5 => self.finish::<5>(counter, associated, plaintext, out),
+            6 => self.finish::<6>(counter, associated, plaintext, out),
+            7 => self.finish::<7>(counter, associated, plaintext, out),
+            _ => self.finish::<8>(counter, associated, plaintext, out),
         }
     }
 
     #[target_feature(enable = "aes,pclmulqdq,avx2,vaes,vpclmulqdq")]
-    fn finish<const PAIRS: usize, const ROUNDS: usize>(
+    fn finish<const PAIRS: usize>(
         &self,
         counter: __m256i,
         associated: &[u8],
         plaintext: &[u8],
         out: &mut [u8],
     ) {
-        let (stream, tag) = self.keystream::<PAIRS, ROUNDS>(counter);
+        let (stream, tag) = self.keystream::<PAIRS>(counter);
         let mut products = Products::new();
         let blocks = associated.len().div_ceil(BLOCK) + plaintext.len().div_ceil(BLOCK) + 1;
         let mut place = POWERS - blocks;

@@ -204,12 +204,10 @@ impl Peer {
             csrc: packet.csrc,
             level: 127,
         };
-        let header = sound
-            .header
-            .write(buffer, &fields, &mut self.transport_sequence)
-            .ok_or(DropReason::Oversize)?;
+        sound.header.patch(&fields, &mut self.transport_sequence);
+        let header = sound.header.copy_to(buffer).ok_or(DropReason::Oversize)?;
         let len = outbound
-            .protect_rtp(&mut sound.stream, place.index, packet.payload, buffer, header)
+            .protect_beside(&mut sound.stream, place.index, header, packet.payload, buffer)
             .map_err(|error| error.drop_reason())?;
         out.commit(len, destination);
         sound.sent.note(packet.payload.len());

@@ -237,6 +237,35 @@ impl Outbound {
         Ok(len)
     }
 
+    /// The same, where the header in front of `out` has a copy elsewhere: reading that one need
+    /// not wait until the one in `out` is written.
+    ///
+    /// # Errors
+    /// [`ProtectError::NoRoom`] (nothing was taken), or [`ProtectError::IndexReused`].
+    #[inline]
+    pub fn protect_beside(
+        &self,
+        stream: &mut impl UsedIndices,
+        index: u64,
+        header: &[u8],
+        payload: &[u8],
+        out: &mut [u8],
+    ) -> Result<usize, ProtectError> {
+        let len = header.len() + payload.len() + self.rtp.tag_len();
+        let packet = out.get_mut(..len).ok_or(ProtectError::NoRoom)?;
+        debug_assert_eq!(&packet[..header.len()], header);
+        debug_assert_eq!(packet[2..4], ((index & 0xffff) as u16).to_be_bytes());
+        stream.take(index)?;
+        self.rtp.seal_beside(packet, header, payload, index)?;
+        Ok(len)
+    }
+
+    /// Brings the key for RTP near, where others are used before it.
+    #[inline]
+    pub fn prefetch(&self) {
+        self.rtp.prefetch();
+    }
+
     /// Encrypts the compound RTCP packet in `buffer[..len]` in place, and returns the protected
     /// length. One `state` serves all SSRCs of the peer.
     ///

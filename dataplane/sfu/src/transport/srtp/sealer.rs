@@ -45,6 +45,15 @@ impl Sealer {
         }
     }
 
+    /// Brings the kernel's key near; the library's are its own business.
+    #[inline]
+    pub(super) fn prefetch(&self) {
+        match self {
+            Self::Kernel { key, .. } => key.prefetch(),
+            Self::Library(_) => {}
+        }
+    }
+
     /// Seals `payload` behind the header in `packet[..header_len]`. `packet` is exactly header,
     /// payload and tag long.
     ///
@@ -62,13 +71,46 @@ impl Sealer {
             Self::Kernel { key, salt } => {
                 let (header, body) =
                     packet.split_at_mut_checked(header_len).ok_or(ProtectError::NoRoom)?;
-                let ssrc = crate::wire::u32_at(header, 8).ok_or(ProtectError::NoRoom)?;
-                let nonce = gcm_rtp_nonce(salt, ssrc, index);
-                key.seal(&nonce, header, payload, body).map_err(|_| ProtectError::NoRoom)
+                seal_by_kernel(key, salt, header, payload, index, body)
             }
             Self::Library(cipher) => cipher.seal_rtp(packet, header_len, payload, index),
         }
     }
+
+    /// The same, with a copy of the header to be read instead of the one in `packet`.
+    ///
+    /// # Errors
+    /// [`ProtectError::NoRoom`] when the lengths do not fit.
+    #[inline]
+    pub(super) fn seal_beside(
+        &self,
+        packet: &mut [u8],
+        header: &[u8],
+        payload: &[u8],
+        index: u64,
+    ) -> Result<(), ProtectError> {
+        match self {
+            Self::Kernel { key, salt } => {
+                let body = packet.get_mut(header.len()..).ok_or(ProtectError::NoRoom)?;
+                seal_by_kernel(key, salt, header, payload, index, body)
+            }
+            Self::Library(cipher) => cipher.seal_rtp(packet, header.len(), payload, index),
+        }
+    }
+}
+
+#[inline]
+fn seal_by_kernel(
+    key: &SealingKey,
+    salt: &[u8; 12],
+    header: &[u8],
+    payload: &[u8],
+    index: u64,
+    body: &mut [u8],
+) -> Result<(), ProtectError> {
+    let ssrc = crate::wire::u32_at(header, 8).ok_or(ProtectError::NoRoom)?;
+    let nonce = gcm_rtp_nonce(salt, ssrc, index);
+    key.seal(&nonce, header, payload, body).map_err(|_| ProtectError::NoRoom)
 }
 
 #[cfg(test)]
