@@ -10,6 +10,7 @@ pub(crate) mod keyframe;
 pub(crate) mod layer_selector;
 pub(crate) mod peer;
 pub(crate) mod picture;
+mod picture_copy;
 pub(crate) mod producer;
 pub(crate) mod retransmission;
 pub(crate) mod rewriter;
