@@ -22,12 +22,14 @@ fn check(suite: &str, speakers: u64, listeners: u64) {
     assert_eq!(report["payload"], 160);
     // Each is forwarded to all but its speaker.
     let packets = report["packets"].as_u64().expect("a count");
-    assert!(packets > 0 && packets % (listeners + speakers - 1) == 0, "{packets}");
+    assert!(packets > 0 && packets.is_multiple_of(listeners + speakers - 1), "{packets}");
     assert_eq!(report["allocations_per_packet"], 0.0, "the packet path allocates nothing");
     for key in ["ns_per_packet", "seal_ns_per_packet", "ratio_to_seal"] {
         assert!(report[key].as_f64().is_some_and(|value| value > 0.0), "{key}: {report}");
     }
-    assert!(report.get("instructions_per_packet").is_some(), "null where it is not known");
+    for key in ["instructions_per_packet", "kernel_ns_per_packet", "ratio_to_kernel"] {
+        assert!(report.get(key).is_some(), "{key} is null where it is not known");
+    }
     assert!(report["machine"]["cores"].as_u64().is_some_and(|cores| cores > 0));
 }
 

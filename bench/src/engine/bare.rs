@@ -1,9 +1,11 @@
-//! The bare seals: what the crypto library alone needs for the same work. For each incoming packet
-//! one open in place, then one seal for each listener under his own key, out of place into the
-//! same kind of buffers, over headers and payloads of the same lengths. Nothing else.
+//! The bare seals: what the crypto alone needs for the same work. For each incoming packet one open
+//! in place, then one seal for each listener under his own key, out of place into the same kind of
+//! buffers, over headers and payloads of the same lengths. Nothing else. They are sealed by the
+//! library, or by the kernel that the engine uses where it can.
 
-use anyhow::{Context, anyhow};
+use anyhow::{Context, anyhow, bail};
 use aws_lc_rs::aead::{AES_128_GCM, AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
+use hype_gcm::SealingKey;
 use hype_protocol::secret::SrtpProfile;
 use hype_sfu::transmit::MAX_DATAGRAM;
 use hype_sfu::transport::srtp::cipher::Cipher;
@@ -12,8 +14,18 @@ use hype_sfu::transport::srtp::key_derivation::SessionKeys;
 use super::ring::Ring;
 use super::stage::BATCH;
 
+/// What seals.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum By {
+    /// aws-lc, by its call for sealing out of place.
+    Library,
+    /// The vector kernel.
+    Kernel,
+}
+
 enum Key {
     Gcm(LessSafeKey),
+    Kernel(SealingKey),
     /// The library has no such call as a whole: AES-CTR, then HMAC-SHA1 over header and body.
     Counter(Box<Cipher>),
 }
@@ -31,15 +43,24 @@ pub struct Bare {
 }
 
 impl Bare {
-    /// For packets with this header and so much payload.
+    /// For packets with this header and so much payload; none where there is no kernel, or none
+    /// for this profile.
     pub fn new(
+        by: By,
         profile: SrtpProfile,
         listeners: usize,
         header: Vec<u8>,
         payload: usize,
-    ) -> anyhow::Result<Self> {
-        Ok(Self {
-            listeners: (0..listeners).map(|_| key(profile)).collect::<anyhow::Result<_>>()?,
+    ) -> anyhow::Result<Option<Self>> {
+        let keys = (0..listeners).map(|_| match by {
+            By::Library => key(profile).map(Some),
+            By::Kernel => Ok(kernel_key(profile)),
+        });
+        let Some(listeners) = keys.collect::<anyhow::Result<Option<_>>>()? else {
+            return Ok(None);
+        };
+        Ok(Some(Self {
+            listeners,
             incoming: key(profile)?,
             header,
             payload: vec![9; payload],
@@ -47,7 +68,7 @@ impl Bare {
             ring: Ring::new(),
             batch: Vec::with_capacity(BATCH),
             next: 0,
-        })
+        }))
     }
 
     /// Seals what the next turn opens. Not part of what is measured.
@@ -75,12 +96,14 @@ impl Bare {
             match &self.incoming {
                 Key::Gcm(key) => {
                     let (header, body) = packet.split_at_mut(head);
-                    key.open_in_place(nonce(*index), Aad::from(header), body)
+                    let nonce = Nonce::assume_unique_for_key(nonce(*index));
+                    key.open_in_place(nonce, Aad::from(header), body)
                         .map_err(|_| anyhow!("a packet of our own does not open"))?;
                 }
                 Key::Counter(cipher) => {
                     cipher.open_rtp(packet, head, 1, *index)?;
                 }
+                Key::Kernel(_) => bail!("the kernel opens nothing"),
             }
             let payload = &packet[head..head + self.payload.len()];
             for key in &self.listeners {
@@ -107,11 +130,17 @@ fn key(profile: SrtpProfile) -> anyhow::Result<Key> {
     Ok(Key::Gcm(LessSafeKey::new(key)))
 }
 
+fn kernel_key(profile: SrtpProfile) -> Option<Key> {
+    let bytes: [u8; 32] = rand::random();
+    let is_gcm = profile != SrtpProfile::Aes128CmSha1_80;
+    SealingKey::new(&bytes[..profile.key_len()]).filter(|_| is_gcm).map(Key::Kernel)
+}
+
 #[inline]
-fn nonce(index: u64) -> Nonce {
+fn nonce(index: u64) -> [u8; 12] {
     let mut bytes = [7; 12];
     bytes[4..].copy_from_slice(&index.to_be_bytes());
-    Nonce::assume_unique_for_key(bytes)
+    bytes
 }
 
 #[inline]
@@ -125,9 +154,13 @@ fn seal(
     match key {
         Key::Gcm(key) => {
             let (body, tag) = packet[header.len()..].split_at_mut(payload.len());
-            key.seal_out_of_place_scatter(nonce(index), Aad::from(header), payload, body, &[], tag)
+            let nonce = Nonce::assume_unique_for_key(nonce(index));
+            key.seal_out_of_place_scatter(nonce, Aad::from(header), payload, body, &[], tag)
                 .ok()
                 .context("lengths that fit")
+        }
+        Key::Kernel(key) => {
+            Ok(key.seal(&nonce(index), header, payload, &mut packet[header.len()..])?)
         }
         Key::Counter(cipher) => {
             // Here the header is part of the buffer; its SSRC is 1, as `turn` opens it.

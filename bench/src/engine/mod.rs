@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use anyhow::{bail, ensure};
+use anyhow::{Context, bail, ensure};
 use clap::Args;
 use hype_protocol::secret::SrtpProfile;
 use perf_event::events::Hardware;
@@ -20,7 +20,7 @@ use serde::Serialize;
 
 use crate::machine::Machine;
 use crate::suite;
-use bare::Bare;
+use bare::{Bare, By};
 use stage::{BATCH, Stage};
 
 /// How long engine, then bare seals, run before the other one's turn.
@@ -77,10 +77,15 @@ pub struct Report {
     pub packets: u64,
     /// The engine's CPU time for one copy, all that belongs to it included: the median slice.
     pub ns_per_packet: f64,
-    /// The bare seals' CPU time for one copy: the median slice.
+    /// The CPU time for one copy of bare seals by the library: the median slice.
     pub seal_ns_per_packet: f64,
     /// The one by the other within a pair: the median pair.
     pub ratio_to_seal: f64,
+    /// The CPU time for one copy of bare seals by the kernel that the engine seals with: the median
+    /// slice; null where there is none.
+    pub kernel_ns_per_packet: Option<f64>,
+    /// The engine's time by the kernel's within a round: the median; null where there is none.
+    pub ratio_to_kernel: Option<f64>,
     /// Allocations of the engine for one copy, on the path of packets; null when the allocator does not count.
     pub allocations_per_packet: Option<f64>,
     /// Instructions of the engine for one copy; null where the machine cannot count them.
@@ -141,19 +146,24 @@ pub fn measure(options: &Options, stop: &AtomicBool) -> anyhow::Result<Report> {
     let payload = usize::from(options.payload);
     let mut stage = Stage::new(speakers, listeners, payload, options.suite)?;
     let receivers = stage.receivers();
-    let mut bare = Bare::new(options.suite, receivers, stage.header_of_newest()?, payload)?;
+    let header = stage.header_of_newest()?;
+    let bare = |by| Bare::new(by, options.suite, receivers, header.clone(), payload);
+    let mut library = bare(By::Library)?.context("the library seals by every profile")?;
+    let mut kernel = bare(By::Kernel)?;
     let mut counter = perf_event::Builder::new(Hardware::INSTRUCTIONS).build().ok();
     let budget = Duration::from_secs_f64(options.seconds);
-    let (mut pairs, mut spent) = (Vec::new(), Duration::ZERO);
+    let (mut pairs, mut kernels, mut spent) = (Vec::new(), Vec::new(), Duration::ZERO);
     let (forwarded, dropped) = (stage.forwarded(), stage.dropped());
     let (mut sent, mut told) = (0, Instant::now());
     for round in 0.. {
         let engine = engine_slice(&mut stage, &mut counter)?;
         sent += engine.packets;
-        let seals = seal_slice(&mut bare, receivers)?;
+        let seals = seal_slice(&mut library, receivers)?;
+        let kernel = kernel.as_mut().map(|kernel| seal_slice(kernel, receivers)).transpose()?;
         if round >= WARM_UP {
             spent += engine.time + seals.time;
             pairs.push((engine, seals));
+            kernels.extend(kernel.map(|kernel| (engine, kernel)));
         }
         if !pairs.is_empty() && (spent >= budget || stop.load(Ordering::Relaxed)) {
             break;
@@ -186,6 +196,10 @@ pub fn measure(options: &Options, stop: &AtomicBool) -> anyhow::Result<Report> {
         ns_per_packet: median(engine.map(Slice::ns_per_packet)),
         seal_ns_per_packet: median(pairs.iter().map(|(_, seals)| seals.ns_per_packet())),
         ratio_to_seal: ratio(&pairs),
+        kernel_ns_per_packet: kernel
+            .is_some()
+            .then(|| median(kernels.iter().map(|(_, seals)| seals.ns_per_packet()))),
+        ratio_to_kernel: kernel.is_some().then(|| ratio(&kernels)),
         allocations_per_packet: hype_allocations::are_counted().then_some(allocations),
         instructions_per_packet: counter.is_some().then_some(instructions),
         machine,
@@ -267,6 +281,10 @@ fn print(report: &Report) {
     println!("engine                {:.1} ns a packet", report.ns_per_packet);
     println!("bare seals            {:.1} ns a packet", report.seal_ns_per_packet);
     println!("ratio                 {:.2}", report.ratio_to_seal);
+    if let (Some(kernel), Some(ratio)) = (report.kernel_ns_per_packet, report.ratio_to_kernel) {
+        println!("bare seals by kernel  {kernel:.1} ns a packet");
+        println!("ratio                 {ratio:.2}");
+    }
     println!("allocations           {} a packet", or_unknown(report.allocations_per_packet));
     println!("instructions          {} a packet", or_unknown(report.instructions_per_packet));
 }

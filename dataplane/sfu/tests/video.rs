@@ -301,7 +301,10 @@ fn the_packets_of_a_picture_are_padded_to_one_size() {
         let bare = got.header.header_len() + sent.len() + 16;
         assert_eq!(got.header.padding, got.len > bare);
     }
-    assert!(got[..5].iter().all(|it| it.len == got[0].len && it.len % 16 == 0), "one size");
+    assert!(
+        got[..5].iter().all(|it| it.len == got[0].len && it.len.is_multiple_of(16)),
+        "one size"
+    );
     assert!(got[..5].iter().any(|it| it.header.padding));
     assert!(!got[5].header.padding);
     assert!(got[6].len <= 1440 + 15);

@@ -122,7 +122,7 @@ mod tests {
         for len in 1..=MAX_DATAGRAM {
             let padded = len + padding(len);
             assert!(padded - len < STEP, "{len}");
-            assert!(padded % STEP == 0 || len > LARGEST, "{len}");
+            assert!(padded.is_multiple_of(STEP) || len > LARGEST, "{len}");
             assert!(padded <= LARGEST.max(len), "{len}");
             // IPv6's least MTU, less the headers of IPv6 and UDP.
             assert!(len > 1280 - 48 || padded <= 1280 - 48, "{len}");
