@@ -91,6 +91,7 @@ fn unsafe_code_lives_in_the_io_back_ends() {
         "src",
         "dataplane/node/src/agent",
         "dataplane/node/src/worker",
+        "dataplane/sfu",
     ] {
         check(folder, &["unsafe {", "unsafe fn", "unsafe impl"]);
     }

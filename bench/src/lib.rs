@@ -1,10 +1,11 @@
 //! `hype bench`: loads a running Hype through its public API, or a node process that it starts
-//! alone, with clients whose SRTP is webrtc-srtp (not our own), and checks what comes back.
-//! It never looks inside the server: what it reports is what clients get, and what the kernel tells
-//! of the process.
+//! alone, with clients whose SRTP is webrtc-srtp (not our own), and checks what comes back. These
+//! never look inside the server: what they report is what clients get, and what the kernel tells
+//! of the process. Only `engine` measures the media engine in this process.
 
 mod api;
 mod browser;
+pub mod engine;
 mod gateway;
 mod ice;
 mod idle;
@@ -38,6 +39,8 @@ pub enum Bench {
     Join(join::Options),
     /// Runs all benches and writes one page with plots, and a JSON file that `hype plan` reads.
     Report(report::Options),
+    /// The media engine alone, beside the bare seals that the same work needs.
+    Engine(engine::Options),
 }
 
 /// Runs one benchmark; prints its result to standard output.
@@ -52,5 +55,6 @@ pub async fn run(bench: Bench) -> anyhow::Result<()> {
         Bench::Idle(options) => idle::run(options).await,
         Bench::Join(options) => join::run(options).await,
         Bench::Report(options) => report::run(options).await,
+        Bench::Engine(options) => engine::run(options).await,
     }
 }

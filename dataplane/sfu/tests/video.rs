@@ -269,6 +269,61 @@ fn lost_packets_are_sent_again_by_rtx_under_their_own_index() {
     assert_eq!(world.clients[viewer].of(rtx_ssrc).len(), 8);
 }
 
+/// RFC 3550 §5.1: browsers' packets of one picture differ by a byte, ours to one viewer do not.
+#[test]
+fn the_packets_of_a_picture_are_padded_to_one_size() {
+    let mut world = World::new();
+    let (publisher, viewer) = (world.join(), world.join());
+    view(&mut world, viewer, 0, publisher, SourceKind::Screen, None);
+    screen(&mut world, publisher, 0, true);
+    world.advance(20);
+    let mut sent = Vec::new();
+    for extra in [0, 1, 1, 0, 1] {
+        let mut payload = vp8(1, false);
+        payload.resize(1100 + extra, 0x5b);
+        send_screen(&mut world, publisher, &payload);
+        sent.push(payload);
+    }
+    // Nothing but padding stays nothing, and what is nearly too large is left as it is.
+    let mut large = vp8(2, false);
+    large.resize(1390, 0x5c);
+    for payload in [&[][..], &large] {
+        send_screen(&mut world, publisher, payload);
+        sent.push(payload.to_vec());
+    }
+    let ssrc = world.clients[viewer].video_ssrc(0);
+    let got: Vec<Received> =
+        world.clients[viewer].of(ssrc)[1..].iter().map(|it| (*it).clone()).collect();
+    assert_eq!(got.len(), sent.len());
+    for (got, sent) in got.iter().zip(&sent) {
+        assert_eq!(got.payload.len(), sent.len());
+        assert_eq!(got.payload.get(5..), sent.get(5..), "padding is not payload");
+        let bare = got.header.header_len() + sent.len() + 16;
+        assert_eq!(got.header.padding, got.len > bare);
+    }
+    assert!(
+        got[..5].iter().all(|it| it.len == got[0].len && it.len.is_multiple_of(16)),
+        "one size"
+    );
+    assert!(got[..5].iter().any(|it| it.header.padding));
+    assert!(!got[5].header.padding);
+    assert!(got[6].len <= 1440 + 15);
+    // RFC 4588 §4: what was padded is padded when it is sent again, and two bytes longer.
+    let numbers: Vec<u16> = got.iter().map(|it| it.header.sequence_number).collect();
+    let nack = world.clients[viewer].seal_rtcp(|writer| {
+        writer.nack(1, ssrc, &numbers).expect("room");
+    });
+    world.datagram(viewer, nack);
+    let rtx_ssrc = world.clients[viewer].media.video_slots[0].video.rtx_ssrc.expect("offered");
+    let again = world.clients[viewer].of(rtx_ssrc);
+    assert_eq!(again.len(), got.len());
+    for (again, got) in again.iter().zip(&got) {
+        assert_eq!((again.len, again.header.padding), (got.len + 2, got.header.padding));
+        assert_eq!(again.payload[2..], got.payload);
+    }
+    assert_eq!(world.clients[viewer].unreadable, 0);
+}
+
 #[test]
 fn what_a_publisher_lost_is_asked_for_and_its_rtx_is_taken() {
     let mut world = World::new();

@@ -1,21 +1,19 @@
-//! Sending pictures and their sound to one peer: place the packet in the slot's stream, write the
-//! peer's own header, seal the shared payload into the transmit buffer. Retransmissions go by RTX
-//! (RFC 4588) under an SSRC and index of their own.
+//! Sending pictures and their sound to one peer: place the packet in the slot's stream, and have it
+//! written and sealed into the transmit buffer. Retransmissions go by RTX (RFC 4588) under an SSRC
+//! and index of their own.
 
 use std::time::Duration;
-
-use hype_protocol::media::HeaderExtensions;
 
 use crate::drop_reason::DropReason;
 use crate::engine::counters::Counters;
 use crate::time::Timestamp;
 use crate::transmit::Transmit;
-use crate::wire::header_extension::Element;
 use crate::wire::rtp;
 
 use super::header::AudioFields;
 use super::peer::{Peer, payload_type};
-use super::picture::{Offsets, Picture};
+use super::picture::Picture;
+use super::picture_copy::PictureCopy;
 use super::retransmission::{PacketCache, Record};
 use super::viewer::{Extra, SoundPacket, VideoPacket};
 
@@ -29,7 +27,7 @@ impl Peer {
         &mut self,
         slot: u8,
         packet: &VideoPacket<'_>,
-        payload: &mut [u8],
+        payload: &[u8],
         now: Timestamp,
         counters: &mut Counters,
         out: &mut T,
@@ -55,29 +53,26 @@ impl Peer {
             .ok_or(DropReason::BehindSwitch)?;
         consumer.current = Some(packet.layer);
         let offsets = flow.pictures.place(&packet.picture, place.first, packet.newest);
-        packet.picture.write(payload, &offsets);
         let buffer = out.reserve().ok_or(DropReason::TransmitFull)?;
-        let fields = rtp::Outgoing {
-            payload_type,
-            marker: packet.marker,
-            sequence_number: (place.index & 0xffff) as u16,
-            timestamp: place.timestamp,
-            ssrc: consumer.ssrc,
-            csrc: Some(packet.csrc),
+        let copy = PictureCopy {
+            fields: rtp::Outgoing {
+                payload_type,
+                marker: packet.marker,
+                sequence_number: (place.index & 0xffff) as u16,
+                timestamp: place.timestamp,
+                ssrc: consumer.ssrc,
+                csrc: Some(packet.csrc),
+            },
+            ids: &self.extensions,
+            mid: &consumer.mid,
+            extra: &packet.extra,
+            original: None,
+            payload,
+            picture: &packet.picture,
+            offsets: &offsets,
         };
-        let header = write_header(
-            buffer,
-            &fields,
-            &self.extensions,
-            &consumer.mid,
-            &mut self.transport_sequence,
-            &packet.extra,
-            &offsets,
-        )
-        .ok_or(DropReason::Oversize)?;
-        let len = outbound
-            .protect_rtp(&mut flow.stream, place.index, payload, buffer, header)
-            .map_err(|error| error.drop_reason())?;
+        let number = &mut self.transport_sequence;
+        let len = copy.seal(outbound, &mut flow.stream, place.index, number, buffer)?;
         out.commit(len, destination);
         flow.sent.note(payload.len());
         self.bytes_out += len as u64;
@@ -131,11 +126,6 @@ impl Peer {
         let ssrc = consumer.rtx_ssrc.ok_or(DropReason::RtxUnknown)?;
         let (_, rtx) = payload_type(&self.receives, record.codec).ok_or(DropReason::RtxUnknown)?;
         let (extra, payload) = cache.get(record.index).ok_or(DropReason::RtxUnknown)?;
-        let mut plaintext = [0; crate::transmit::MAX_DATAGRAM];
-        let plaintext = plaintext.get_mut(..payload.len() + 2).ok_or(DropReason::Oversize)?;
-        let original = (record.place.index & 0xffff) as u16;
-        plaintext[..2].copy_from_slice(&original.to_be_bytes());
-        plaintext[2..].copy_from_slice(payload);
         // The positions are read anew: the cache keeps payloads as they came.
         let extra = Extra::decode(extra);
         let picture = if payload.is_empty() {
@@ -144,32 +134,30 @@ impl Peer {
             Picture::read(record.codec, payload, extra.dependency_descriptor)
                 .map_err(|_| DropReason::PayloadMalformed)?
         };
-        picture.write(&mut plaintext[2..], &record.offsets);
+        let payload_type = rtx.ok_or(DropReason::RtxUnknown)?;
         let flow = consumer.flow.as_mut().ok_or(DropReason::NotWatched)?;
         let index = flow.rtx_next;
         flow.rtx_next += 1;
         let buffer = out.reserve().ok_or(DropReason::TransmitFull)?;
-        let fields = rtp::Outgoing {
-            payload_type: rtx.ok_or(DropReason::RtxUnknown)?,
-            marker: record.marker,
-            sequence_number: (index & 0xffff) as u16,
-            timestamp: record.place.timestamp,
-            ssrc,
-            csrc: Some(csrc),
+        let copy = PictureCopy {
+            fields: rtp::Outgoing {
+                payload_type,
+                marker: record.marker,
+                sequence_number: (index & 0xffff) as u16,
+                timestamp: record.place.timestamp,
+                ssrc,
+                csrc: Some(csrc),
+            },
+            ids: &self.extensions,
+            mid: &consumer.mid,
+            extra: &extra,
+            original: Some((record.place.index & 0xffff) as u16),
+            payload,
+            picture: &picture,
+            offsets: &record.offsets,
         };
-        let header = write_header(
-            buffer,
-            &fields,
-            &self.extensions,
-            &consumer.mid,
-            &mut self.transport_sequence,
-            &extra,
-            &record.offsets,
-        )
-        .ok_or(DropReason::Oversize)?;
-        let len = outbound
-            .protect_rtp(&mut flow.rtx_stream, index, plaintext, buffer, header)
-            .map_err(|error| error.drop_reason())?;
+        let number = &mut self.transport_sequence;
+        let len = copy.seal(outbound, &mut flow.rtx_stream, index, number, buffer)?;
         out.commit(len, destination);
         self.bytes_out += len as u64;
         counters.sent(len);
@@ -207,12 +195,10 @@ impl Peer {
             csrc: packet.csrc,
             level: 127,
         };
-        let header = sound
-            .header
-            .write(buffer, &fields, &mut self.transport_sequence)
-            .ok_or(DropReason::Oversize)?;
+        sound.header.patch(&fields, &mut self.transport_sequence);
+        let header = sound.header.copy_to(buffer).ok_or(DropReason::Oversize)?;
         let len = outbound
-            .protect_rtp(&mut sound.stream, place.index, packet.payload, buffer, header)
+            .protect_beside(&mut sound.stream, place.index, header, packet.payload, buffer)
             .map_err(|error| error.drop_reason())?;
         out.commit(len, destination);
         sound.sent.note(packet.payload.len());
@@ -221,45 +207,4 @@ impl Peer {
         counters.forwarded += 1;
         Ok(())
     }
-}
-
-/// Writes a video packet's header with the receiver's own extension ids.
-fn write_header(
-    buffer: &mut [u8],
-    fields: &rtp::Outgoing,
-    ids: &HeaderExtensions,
-    mid: &[u8],
-    transport_sequence: &mut u16,
-    extra: &Extra<'_>,
-    offsets: &Offsets,
-) -> Option<usize> {
-    let number = transport_sequence.to_be_bytes();
-    let orientation = extra.orientation.map(|byte| [byte]);
-    let mut descriptor = [0; 255];
-    let descriptor = extra.dependency_descriptor.and_then(|bytes| {
-        let copy = descriptor.get_mut(..bytes.len())?;
-        copy.copy_from_slice(bytes);
-        offsets.write_frame_number(copy);
-        Some(&*copy)
-    });
-    let candidates = [
-        (ids.mid, Some(mid)),
-        (ids.transport_cc, Some(&number[..])),
-        (ids.video_orientation, orientation.as_ref().map(<[u8; 1]>::as_slice)),
-        (ids.playout_delay, extra.playout_delay.as_ref().map(<[u8; 3]>::as_slice)),
-        (ids.dependency_descriptor, descriptor),
-    ];
-    let mut elements = [Element { id: 0, data: &[] }; 5];
-    let mut count = 0;
-    for (id, data) in candidates {
-        if let (Some(id), Some(data)) = (id, data) {
-            elements[count] = Element { id, data };
-            count += 1;
-        }
-    }
-    let len = rtp::write(buffer, fields, &elements[..count]).ok()?;
-    if ids.transport_cc.is_some() {
-        *transport_sequence = transport_sequence.wrapping_add(1);
-    }
-    Some(len)
 }

@@ -13,12 +13,13 @@ const ELEMENTS: usize = rtp::FIXED_LEN + 4 + 4;
 
 /// A header whose changing fields are patched for each packet.
 #[derive(Debug, Clone)]
+#[repr(C)]
 pub(crate) struct AudioHeader {
-    bytes: [u8; CAPACITY],
     len: u8,
     /// 0 where the element is not sent; it never stands there.
     level_at: u8,
     transport_at: u8,
+    bytes: [u8; CAPACITY],
 }
 
 /// What changes from packet to packet.
@@ -79,19 +80,12 @@ impl AudioHeader {
         Some(header)
     }
 
-    /// Writes the header and returns its length; none when `out` is too short. Takes the next
-    /// transport-wide sequence number where the receiver wants one.
+    /// Writes what changes into the prepared header. Takes the next transport-wide sequence number
+    /// where the receiver wants one.
     #[inline]
-    pub(crate) fn write(
-        &self,
-        out: &mut [u8],
-        fields: &AudioFields,
-        transport_sequence: &mut u16,
-    ) -> Option<usize> {
-        let len = usize::from(self.len);
-        let header: &mut [u8; CAPACITY] = out.first_chunk_mut()?;
-        *header = self.bytes;
-        header[1] |= u8::from(fields.marker) << 7;
+    pub(crate) fn patch(&mut self, fields: &AudioFields, transport_sequence: &mut u16) {
+        let header = &mut self.bytes;
+        header[1] = header[1] & 0x7f | u8::from(fields.marker) << 7;
         header[2..4].copy_from_slice(&((fields.index & 0xffff) as u16).to_be_bytes());
         header[4..8].copy_from_slice(&fields.timestamp.to_be_bytes());
         header[12..16].copy_from_slice(&fields.csrc.to_be_bytes());
@@ -103,7 +97,15 @@ impl AudioHeader {
             header[at..at + 2].copy_from_slice(&transport_sequence.to_be_bytes());
             *transport_sequence = transport_sequence.wrapping_add(1);
         }
-        Some(len)
+    }
+
+    /// Copies the header as it was patched last to the front of `out`, and returns it; none when
+    /// `out` is too short. It is copied whole, by a length that the compiler knows.
+    #[inline]
+    pub(crate) fn copy_to(&self, out: &mut [u8]) -> Option<&[u8]> {
+        let front: &mut [u8; CAPACITY] = out.first_chunk_mut()?;
+        *front = self.bytes;
+        self.bytes.get(..usize::from(self.len))
     }
 }
 
@@ -123,7 +125,7 @@ mod tests {
                 transport_cc: transport_id,
                 ..HeaderExtensions::default()
             };
-            let header =
+            let mut header =
                 AudioHeader::new(7, 111, b"0123456789abcdef", &ids, true).expect("all fits");
             let fields = AudioFields {
                 marker: true,
@@ -134,7 +136,8 @@ mod tests {
             };
             let mut transport = 0xffff;
             let mut out = [0xaa; 100];
-            let len = header.write(&mut out, &fields, &mut transport).expect("100 bytes suffice");
+            header.patch(&fields, &mut transport);
+            let len = header.copy_to(&mut out).expect("100 bytes suffice").len();
             let packet = &out[..len];
             let read = rtp::Header::parse(packet).expect("a valid header");
             assert_eq!(read.header_len(), len);
@@ -146,17 +149,27 @@ mod tests {
             assert_eq!(extensions.audio_level.map(|level| level.to_byte()), Some(0x85));
             assert_eq!(extensions.transport_sequence_number, transport_id.map(|_| 0xffff));
             assert_eq!(transport, if transport_id.is_some() { 0 } else { 0xffff });
+            // Nothing of one packet stays in the next.
+            let next = AudioFields { marker: false, index: 1, timestamp: 0, csrc: 0, level: 0 };
+            header.patch(&next, &mut transport);
+            let len = header.copy_to(&mut out).expect("100 bytes suffice").len();
+            let read = rtp::Header::parse(&out[..len]).expect("a valid header");
+            assert_eq!((read.sequence_number, read.timestamp, read.marker), (1, 0, false));
+            assert_eq!(read.csrcs(&out[..len]).collect::<Vec<_>>(), [0]);
+            let extensions = Extensions::read(read.elements(&out[..len]), &ids);
+            assert_eq!(extensions.audio_level.map(|level| level.to_byte()), Some(0));
         }
     }
 
     #[test]
     fn without_extensions_there_is_no_block() {
-        let header = AudioHeader::new(7, 0, b"a", &HeaderExtensions::default(), true)
+        let mut header = AudioHeader::new(7, 0, b"a", &HeaderExtensions::default(), true)
             .expect("nothing to fit");
         let fields = AudioFields { marker: false, index: 1, timestamp: 2, csrc: 3, level: 0 };
         let mut out = [0; 100];
-        assert_eq!(header.write(&mut out, &fields, &mut 0), Some(16));
+        header.patch(&fields, &mut 0);
+        assert_eq!(header.copy_to(&mut out).map(<[u8]>::len), Some(16));
         assert_eq!(out[0], 0x81);
-        assert_eq!(header.write(&mut out[..20], &fields, &mut 0), None);
+        assert_eq!(header.copy_to(&mut out[..20]), None);
     }
 }

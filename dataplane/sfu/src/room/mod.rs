@@ -3,12 +3,14 @@
 //! their peers. Nothing here reads a socket, a clock, or another room.
 
 pub(crate) mod consumer;
+mod fan_out;
 mod forward;
 pub(crate) mod header;
 pub(crate) mod keyframe;
 pub(crate) mod layer_selector;
 pub(crate) mod peer;
 pub(crate) mod picture;
+mod picture_copy;
 pub(crate) mod producer;
 pub(crate) mod retransmission;
 pub(crate) mod rewriter;
@@ -118,15 +120,7 @@ impl Room {
             csrc: self.peers[from].source.0,
             level: packet.activity.to_byte(),
         };
-        for (key, peer) in &mut self.peers {
-            if key == from {
-                if let Some(own) = peer.voice.get_mut(usize::from(slot)) {
-                    own.pause();
-                }
-            } else if !peer.flags.deafened() {
-                peer.send_voice(slot, &fields, packet.payload, counters, out);
-            }
-        }
+        self.fan_out(slot, &fields, packet.payload, counters, out);
         Ok(())
     }
 

@@ -111,7 +111,7 @@ impl Header {
     }
 }
 
-/// The fields of a header to write. Version is 2, padding is never set.
+/// The fields of a header to write. Version is 2; padding is not set, see [`set_padding`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Outgoing {
     /// 0–127.
@@ -154,6 +154,15 @@ pub fn write(out: &mut [u8], fields: &Outgoing, elements: &[Element<'_>]) -> Res
     Ok(len)
 }
 
+/// Sets the P bit of a header that was written: the payload ends with padding, whose last byte
+/// says how much it is (RFC 3550 §5.1).
+#[inline]
+pub fn set_padding(packet: &mut [u8]) {
+    if let Some(first) = packet.first_mut() {
+        *first |= 0x20;
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -182,6 +191,19 @@ mod tests {
         assert_eq!(header.csrcs(packet).collect::<Vec<_>>(), [7]);
         assert_eq!(header.elements(packet).collect::<Vec<_>>(), elements);
         assert_eq!(header.payload(packet), Ok(&[0; 3][..]));
+    }
+
+    #[test]
+    fn padding_is_not_payload() {
+        let mut packet = [0; 32];
+        let len = write(&mut packet, &FIELDS, &[]).expect("32 bytes suffice");
+        packet[len..len + 3].copy_from_slice(&[9, 0, 2]);
+        set_padding(&mut packet);
+        let packet = &packet[..len + 3];
+        let header = Header::parse(packet).expect("what we wrote");
+        assert!(header.padding);
+        assert_eq!(header.payload(packet), Ok(&[9][..]));
+        assert_eq!((header.ssrc, header.marker), (FIELDS.ssrc, FIELDS.marker));
     }
 
     #[test]

@@ -112,6 +112,8 @@ pub struct Received {
     pub transport: Option<u16>,
     pub descriptor: Option<Vec<u8>>,
     pub payload: Vec<u8>,
+    /// Bytes of the whole datagram.
+    pub len: usize,
 }
 
 /// One RTCP packet as a client got it.
@@ -281,7 +283,8 @@ impl Client {
                     level: read.audio_level.map(|level| level.to_byte()),
                     transport: read.transport_sequence_number,
                     descriptor: read.dependency_descriptor.map(<[u8]>::to_vec),
-                    payload: header.payload(packet).expect("no padding").to_vec(),
+                    payload: header.payload(packet).expect("valid padding").to_vec(),
+                    len: datagram.len(),
                 });
             }
             demux::Kind::Rtcp => {

@@ -10,7 +10,8 @@ use hype_protocol::secret::SrtpProfile;
 use super::key_derivation::SessionKeys;
 use super::{InvalidKeying, ProtectError, Reject};
 
-const GCM_TAG: usize = 16;
+/// Bytes of a tag of the AEAD profiles (RFC 7714 §13).
+pub(super) const GCM_TAG: usize = 16;
 const SHA1_80_TAG: usize = 10;
 /// The part of an RTCP packet that is never encrypted (RFC 3711 §3.4).
 const RTCP_CLEAR: usize = 8;
@@ -89,7 +90,7 @@ impl Cipher {
         let ssrc = u32::from_be_bytes([header[8], header[9], header[10], header[11]]);
         match &self.kind {
             Kind::Gcm { key, salt } => {
-                let nonce = gcm_rtp_nonce(salt, ssrc, index);
+                let nonce = Nonce::assume_unique_for_key(gcm_rtp_nonce(salt, ssrc, index));
                 key.seal_out_of_place_scatter(nonce, Aad::from(&*header), payload, body, &[], tag)
                     .map_err(|_| ProtectError::NoRoom)
             }
@@ -120,7 +121,7 @@ impl Cipher {
         let body_len = len.checked_sub(header_len).ok_or(Reject::TooShort)?;
         match &self.kind {
             Kind::Gcm { key, salt } => {
-                let nonce = gcm_rtp_nonce(salt, ssrc, index);
+                let nonce = Nonce::assume_unique_for_key(gcm_rtp_nonce(salt, ssrc, index));
                 key.open_in_place(nonce, Aad::from(&*header), body)
                     .map_err(|_| Reject::Authentication)?;
             }
@@ -247,18 +248,18 @@ fn verify(signature: &hmac::Tag, tag: &[u8]) -> Result<(), Reject> {
 
 /// RFC 7714 §8.1: two zero bytes, SSRC, ROC and SEQ, with the salt added to them.
 #[inline]
-fn gcm_rtp_nonce(salt: &[u8; 12], ssrc: u32, index: u64) -> Nonce {
+pub(super) fn gcm_rtp_nonce(salt: &[u8; 12], ssrc: u32, index: u64) -> [u8; 12] {
     let mut nonce = *salt;
     let position = (u128::from(ssrc) << 48 | u128::from(index)).to_be_bytes();
     for (byte, add) in nonce.iter_mut().zip(&position[4..]) {
         *byte ^= add;
     }
-    Nonce::assume_unique_for_key(nonce)
+    nonce
 }
 
 /// RFC 7714 §9.1: two zero bytes, SSRC, two zero bytes and the index, with the salt added.
 fn gcm_rtcp_nonce(salt: &[u8; 12], ssrc: u32, index: u32) -> Nonce {
-    gcm_rtp_nonce(salt, ssrc, u64::from(index))
+    Nonce::assume_unique_for_key(gcm_rtp_nonce(salt, ssrc, u64::from(index)))
 }
 
 /// RFC 7714 §9.2: the clear header, then the E bit and index.

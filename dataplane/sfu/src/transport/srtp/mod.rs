@@ -10,6 +10,7 @@ use crate::wire::rtp::Header;
 pub mod cipher;
 pub mod key_derivation;
 mod replay;
+mod sealer;
 
 use cipher::Cipher;
 use key_derivation::SessionKeys;
@@ -17,6 +18,7 @@ pub use replay::{
     INDEX_LIMIT, InboundRtcp, InboundStream, MAX_RTCP_SOURCES, OutboundRtcp, OutboundStream,
     ReplayWindow, UsedIndices, WideOutboundStream,
 };
+use sealer::Sealer;
 
 /// Keying material of a wrong length for its profile.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -100,36 +102,31 @@ pub const MAX_RTP_OVERHEAD: usize = 16;
 /// The most that protection adds to an RTCP packet, in bytes.
 pub const MAX_RTCP_OVERHEAD: usize = 20;
 
-struct Ciphers {
-    rtp: Cipher,
-    rtcp: Cipher,
-}
-
-impl Ciphers {
-    /// From the part of the keying (RFC 5764 §4.2) that the client, or the server, writes with.
-    fn new(keying: &SrtpKeying, writer: Role) -> Result<Self, InvalidKeying> {
-        let SrtpKeying { profile, material } = keying;
-        if material.len() != profile.keying_len() {
-            return Err(InvalidKeying);
-        }
-        let (keys, salts) = material.split_at(2 * profile.key_len());
-        let (client_key, server_key) = keys.split_at(profile.key_len());
-        let (client_salt, server_salt) = salts.split_at(profile.salt_len());
-        let (key, salt) = match writer {
-            Role::Client => (client_key, client_salt),
-            Role::Server => (server_key, server_salt),
-        };
-        Ok(Self {
-            rtp: Cipher::new(&SessionKeys::derive(*profile, key, salt, false)?)?,
-            rtcp: Cipher::new(&SessionKeys::derive(*profile, key, salt, true)?)?,
-        })
+/// The session keys that one end writes with: for RTP and for RTCP.
+fn session_keys(keying: &SrtpKeying, writer: Role) -> Result<[SessionKeys; 2], InvalidKeying> {
+    let SrtpKeying { profile, material } = keying;
+    if material.len() != profile.keying_len() {
+        return Err(InvalidKeying);
     }
+    // RFC 5764 §4.2.
+    let (keys, salts) = material.split_at(2 * profile.key_len());
+    let (client_key, server_key) = keys.split_at(profile.key_len());
+    let (client_salt, server_salt) = salts.split_at(profile.salt_len());
+    let (key, salt) = match writer {
+        Role::Client => (client_key, client_salt),
+        Role::Server => (server_key, server_salt),
+    };
+    Ok([
+        SessionKeys::derive(*profile, key, salt, false)?,
+        SessionKeys::derive(*profile, key, salt, true)?,
+    ])
 }
 
 /// One peer's keys for what comes in.
 pub struct Inbound {
     profile: SrtpProfile,
-    ciphers: Ciphers,
+    rtp: Cipher,
+    rtcp: Cipher,
 }
 
 impl Inbound {
@@ -142,7 +139,8 @@ impl Inbound {
             Role::Client => Role::Server,
             Role::Server => Role::Client,
         };
-        Ok(Self { profile: keying.profile, ciphers: Ciphers::new(keying, writer)? })
+        let [rtp, rtcp] = session_keys(keying, writer)?;
+        Ok(Self { profile: keying.profile, rtp: Cipher::new(&rtp)?, rtcp: Cipher::new(&rtcp)? })
     }
 
     /// The profile in use.
@@ -165,7 +163,7 @@ impl Inbound {
     ) -> Result<usize, Reject> {
         let index = stream.estimate(header.sequence_number)?;
         stream.check(index)?;
-        let len = self.ciphers.rtp.open_rtp(packet, header.header_len(), header.ssrc, index)?;
+        let len = self.rtp.open_rtp(packet, header.header_len(), header.ssrc, index)?;
         stream.commit(index);
         Ok(len)
     }
@@ -180,9 +178,9 @@ impl Inbound {
         state: &mut InboundRtcp,
         packet: &mut [u8],
     ) -> Result<usize, Reject> {
-        let (ssrc, index) = self.ciphers.rtcp.rtcp_index(packet)?;
+        let (ssrc, index) = self.rtcp.rtcp_index(packet)?;
         state.check(ssrc, index)?;
-        let len = self.ciphers.rtcp.open_rtcp(packet)?;
+        let len = self.rtcp.open_rtcp(packet)?;
         state.commit(ssrc, index);
         Ok(len)
     }
@@ -190,8 +188,9 @@ impl Inbound {
 
 /// One peer's keys for what goes out.
 pub struct Outbound {
+    rtp: Sealer,
+    rtcp: Cipher,
     profile: SrtpProfile,
-    ciphers: Ciphers,
 }
 
 impl Outbound {
@@ -200,7 +199,8 @@ impl Outbound {
     /// # Errors
     /// [`InvalidKeying`] when the material has not the profile's length.
     pub fn new(keying: &SrtpKeying, role: Role) -> Result<Self, InvalidKeying> {
-        Ok(Self { profile: keying.profile, ciphers: Ciphers::new(keying, role)? })
+        let [rtp, rtcp] = session_keys(keying, role)?;
+        Ok(Self { rtp: Sealer::new(&rtp)?, rtcp: Cipher::new(&rtcp)?, profile: keying.profile })
     }
 
     /// The profile in use.
@@ -211,7 +211,7 @@ impl Outbound {
     /// Bytes that [`Self::protect_rtp`] adds.
     #[inline]
     pub fn rtp_overhead(&self) -> usize {
-        self.ciphers.rtp.tag_len()
+        self.rtp.tag_len()
     }
 
     /// Seals a shared plaintext payload into a receiver's buffer, in which the first `header_len`
@@ -229,12 +229,41 @@ impl Outbound {
         out: &mut [u8],
         header_len: usize,
     ) -> Result<usize, ProtectError> {
-        let len = header_len + payload.len() + self.ciphers.rtp.tag_len();
+        let len = header_len + payload.len() + self.rtp.tag_len();
         let packet = out.get_mut(..len).ok_or(ProtectError::NoRoom)?;
         debug_assert_eq!(packet[2..4], ((index & 0xffff) as u16).to_be_bytes());
         stream.take(index)?;
-        self.ciphers.rtp.seal_rtp(packet, header_len, payload, index)?;
+        self.rtp.seal_rtp(packet, header_len, payload, index)?;
         Ok(len)
+    }
+
+    /// The same, where the header in front of `out` has a copy elsewhere: reading that one need
+    /// not wait until the one in `out` is written.
+    ///
+    /// # Errors
+    /// [`ProtectError::NoRoom`] (nothing was taken), or [`ProtectError::IndexReused`].
+    #[inline]
+    pub fn protect_beside(
+        &self,
+        stream: &mut impl UsedIndices,
+        index: u64,
+        header: &[u8],
+        payload: &[u8],
+        out: &mut [u8],
+    ) -> Result<usize, ProtectError> {
+        let len = header.len() + payload.len() + self.rtp.tag_len();
+        let packet = out.get_mut(..len).ok_or(ProtectError::NoRoom)?;
+        debug_assert_eq!(&packet[..header.len()], header);
+        debug_assert_eq!(packet[2..4], ((index & 0xffff) as u16).to_be_bytes());
+        stream.take(index)?;
+        self.rtp.seal_beside(packet, header, payload, index)?;
+        Ok(len)
+    }
+
+    /// Brings the key for RTP near, where others are used before it.
+    #[inline]
+    pub fn prefetch(&self) {
+        self.rtp.prefetch();
     }
 
     /// Encrypts the compound RTCP packet in `buffer[..len]` in place, and returns the protected
@@ -248,12 +277,12 @@ impl Outbound {
         buffer: &mut [u8],
         len: usize,
     ) -> Result<usize, ProtectError> {
-        let protected = len + self.ciphers.rtcp.tag_len() + 4;
+        let protected = len + self.rtcp.tag_len() + 4;
         if len < 8 || buffer.len() < protected {
             return Err(ProtectError::NoRoom);
         }
         let index = state.take()?;
-        self.ciphers.rtcp.seal_rtcp(&mut buffer[..protected], len, index)?;
+        self.rtcp.seal_rtcp(&mut buffer[..protected], len, index)?;
         Ok(protected)
     }
 }
