@@ -199,3 +199,6 @@ fn update<const KEY: usize>(map: &OwnedFd, key: &[u8; KEY], value: &[u8; 4]) -> 
     // have the sizes that the maps were made with.
     unsafe { bpf(MAP_UPDATE_ELEM, &attributes) }.map(drop)
 }
+
+#[cfg(test)]
+mod tests;
