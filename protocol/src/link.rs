@@ -268,7 +268,7 @@ pub fn read(frame: &mut [u8]) -> Result<(Route, Message, &mut [u8]), Malformed> 
         1 => Message::Spoken(reader.spoken()?),
         2 => Message::Silent(SourceId(reader.number()?)),
         3 => {
-            let (epoch, index) = (reader.number()?, reader.long()?);
+            let (epoch, index) = (reader.number()?, reader.index()?);
             let (timestamp, source) = (reader.number()?, SourceId(reader.number()?));
             let [slot, marker, level] = reader.take()?;
             let marker = flag(marker)?;

@@ -45,7 +45,7 @@ fn samples() -> Vec<(Message, Vec<u8>)> {
     let heard = Heard {
         epoch: 1,
         slot: 7,
-        index: u64::MAX / 3,
+        index: 0xffff_ffff_ffff / 3,
         timestamp: u32::MAX,
         marker: true,
         source,

@@ -119,6 +119,17 @@ impl Rewriter {
         self.run = None;
     }
 
+    /// The stream is made elsewhere, and this packet of it came: kept so that it can be reported
+    /// here, and gone on with, should it be made here one day.
+    pub(crate) fn follow(&mut self, index: u64, timestamp: u32, now: Timestamp) {
+        if index >= self.next || !self.started {
+            self.next = index + 1;
+            self.last_timestamp = timestamp;
+            self.last_at = now;
+            self.started = true;
+        }
+    }
+
     /// The timestamp that the stream stands at now, for sender reports (RFC 3550 §6.4.1).
     pub(crate) fn timestamp_at(&self, now: Timestamp) -> u32 {
         self.last_timestamp.wrapping_add(self.ticks(now.since(self.last_at)))
