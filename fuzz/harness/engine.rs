@@ -7,7 +7,9 @@ use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use hype_protocol::id::{BootId, Generation, NodeId, RoomId, SessionId, UserId, WorkerId};
+use hype_protocol::id::{
+    BootId, Generation, NodeId, PartId, RoomId, SessionId, UserId, WorkerId,
+};
 use hype_protocol::media::{
     Codec, CodecMapping, HeaderExtensions, Mid, ReceiveLine, Rid, SendLine, SessionMedia,
     SourceKind, VideoSlot,
@@ -120,7 +122,13 @@ impl Fuzzed {
             forwarded: 0,
         };
         let generation = Generation(1);
-        fuzzed.command(Command::OpenRoom { room: ROOM, generation, max_peers: 8 });
+        fuzzed.command(Command::OpenRoom {
+            room: ROOM,
+            generation,
+            max_peers: 8,
+            part: PartId(0),
+            neighbours: Vec::new(),
+        });
         let profiles =
             [SrtpProfile::AeadAes128Gcm, SrtpProfile::Aes128CmSha1_80, SrtpProfile::AeadAes256Gcm];
         for (profile, number) in profiles.into_iter().zip(1_u16..) {

@@ -11,7 +11,9 @@ use std::time::{Duration, Instant};
 
 use hype_node::io::{IoKind, MAX_DATAGRAM, bind};
 use hype_node::worker::{Events, Full, Handle, MAILBOX, Settings, StartError, start};
-use hype_protocol::id::{BootId, Generation, NodeId, RoomId, SessionId, UserId, WorkerId};
+use hype_protocol::id::{
+    BootId, Generation, NodeId, PartId, RoomId, SessionId, UserId, WorkerId,
+};
 use hype_protocol::media::{
     Codec, CodecMapping, HeaderExtensions, Mid, ReceiveLine, SendLine, SessionMedia, SourceKind,
 };
@@ -98,7 +100,9 @@ fn post(handle: &Handle, command: Command) {
 }
 
 fn open_room(handle: &Handle) {
-    post(handle, Command::OpenRoom { room: ROOM, generation: Generation(1), max_peers: 100 });
+    let (part, neighbours) = (PartId(0), Vec::new());
+    let (generation, max_peers) = (Generation(1), 100);
+    post(handle, Command::OpenRoom { room: ROOM, generation, max_peers, part, neighbours });
 }
 
 /// Takes events until `wanted` gives something.
