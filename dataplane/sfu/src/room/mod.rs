@@ -258,13 +258,17 @@ impl Room {
         let shared = shared.ok_or(DropReason::LinkUnknown)?;
         if shared.note_core(heard.epoch) {
             // Another core's indexes have nothing to do with those before.
-            for (_, peer) in &mut self.peers {
-                peer.voice.iter_mut().for_each(VoiceConsumer::pause);
-            }
+            let all = self.peers.iter_mut().flat_map(|(_, peer)| &mut peer.voice);
+            all.for_each(VoiceConsumer::pause);
+            self.voice.iter_mut().for_each(Rewriter::forget);
         }
         let stream =
             self.voice.get_mut(usize::from(heard.slot)).ok_or(DropReason::LinkMalformed)?;
-        stream.follow(heard.index, heard.timestamp, now);
+        if !stream.follow(heard.index, heard.timestamp, now) {
+            let slot = usize::from(heard.slot);
+            let all = self.peers.iter_mut().filter_map(|(_, peer)| peer.voice.get_mut(slot));
+            all.for_each(VoiceConsumer::pause);
+        }
         let Heard { slot, index, timestamp, marker, source, level, .. } = *heard;
         let fields = AudioFields { marker, index, timestamp, csrc: source.0, level };
         self.fan_out(slot, &fields, payload, counters, out);
