@@ -242,7 +242,13 @@ pub fn write(out: &mut [u8], route: &Route, message: &Message, body: [&[u8]; 2])
             out.put(media.stream.to_be_bytes())?;
             out.put(media.index.to_be_bytes())?;
             out.put(media.timestamp.to_be_bytes())?;
-            out.put([media.kind as u8, media.layer, codec_number(media.codec), flags, media.extra])?;
+            out.put([
+                media.kind as u8,
+                media.layer,
+                codec_number(media.codec),
+                flags,
+                media.extra,
+            ])?;
         }
     }
     body.iter().try_for_each(|bytes| out.put_slice(bytes))?;

@@ -172,6 +172,7 @@ fn report(open: &OpenSession) -> FromNode {
     FromNode::Session(Box::new(SessionStatus {
         session: open.session,
         room: open.room,
+        worker: open.worker,
         user: open.user,
         connected: true,
         flags: open.flags,

@@ -49,7 +49,7 @@ impl Node {
         // One canonical name for one run (RFC 7022 §4.2), the same on all of its workers.
         let cname = random::<12>()?.map(|byte| format!("{byte:02x}")).concat();
         let cores = cores(&config);
-        let mut workers = Vec::new();
+        let mut settings = Vec::new();
         let mut announced = Vec::new();
         for number in 0..config.workers {
             let id = WorkerId(number);
@@ -65,9 +65,10 @@ impl Node {
                 cname: cname.clone(),
             };
             let core = cores.get(usize::from(number)).copied();
-            let settings = Settings { id, core, sockets, io: config.io, engine };
-            workers.push(worker::start(settings)?);
+            settings.push(Settings { id, core, sockets, io: config.io, engine });
         }
+        // A worker's number is its place, by which the parts of a room find each other.
+        let workers = worker::start_joined(settings)?;
         let admin = config.admin.map(listen).transpose()?;
         let live = NodeLive {
             node: config.node,

@@ -164,7 +164,8 @@ fn mute_deafen_and_leaving_at_an_edge_act_at_once_everywhere() {
             room.advance(20);
         }
     };
-    let count = |room: &Parts, part: usize, client: usize| room.worlds[part].clients[client].rtp.len();
+    let count =
+        |room: &Parts, part: usize, client: usize| room.worlds[part].clients[client].rtp.len();
     let flags = |room: &mut Parts, part: usize, client: usize, change| {
         let session = room.worlds[part].clients[client].id;
         room.command(part, Command::Flags { session, change });
@@ -264,11 +265,9 @@ fn a_frame_is_believed_only_of_the_part_that_its_link_leads_to() {
     let [(to, frame)] = &frames[..] else { panic!("one packet goes up: {frames:?}") };
     assert_eq!(*to, LinkId(0));
     let core = &mut room.worlds[0];
-    for (from, frame) in [
-        (LinkId(2), frame.clone()),
-        (LinkId(1), frame[..20].to_vec()),
-        (LinkId(9), frame.clone()),
-    ] {
+    for (from, frame) in
+        [(LinkId(2), frame.clone()), (LinkId(1), frame[..20].to_vec()), (LinkId(9), frame.clone())]
+    {
         core.engine.handle_link(core.now, from, &mut frame.clone(), &mut core.out);
     }
     // As for another room, and as if this were another part.
@@ -430,9 +429,8 @@ fn only_watched_layers_cross_a_link_and_a_change_of_size_changes_them() {
     let high = seen(&room).split_off(low.len());
     // The top layer begins at its key frame; the lowest is shown until then, and no longer.
     assert!(high.len() >= 29, "{}", high.len());
-    let taken = high.windows(2).filter(|pair| {
-        picture_of(&pair[1]) != picture_of(&pair[0]).wrapping_add(1)
-    });
+    let taken =
+        high.windows(2).filter(|pair| picture_of(&pair[1]) != picture_of(&pair[0]).wrapping_add(1));
     assert_eq!(taken.count(), 0, "picture numbers go on over the switch");
     // Both flow until the switch is done and the next look at the layers has found it.
     assert!(room.media - before < 30 + 20, "{}", room.media - before);

@@ -162,13 +162,7 @@ impl Engine {
     }
 
     /// Sends a packet to the other parts that watch its layer.
-    fn send_afar<T: Transmit>(
-        &mut self,
-        key: usize,
-        media: &Media,
-        body: [&[u8]; 2],
-        out: &mut T,
-    ) {
+    fn send_afar<T: Transmit>(&mut self, key: usize, media: &Media, body: [&[u8]; 2], out: &mut T) {
         let session = &mut self.sessions[key];
         let (room, source) = (session.room, session.id.source());
         let untold = session

@@ -66,9 +66,7 @@ impl Engine {
                 self.room_deadlines.set_earlier(key, now);
                 Ok(())
             }
-            Message::Heard(heard) => {
-                room.handle_heard(&heard, body, now, &mut self.counters, out)
-            }
+            Message::Heard(heard) => room.handle_heard(&heard, body, now, &mut self.counters, out),
             Message::Watch(watch) => {
                 self.handle_watch(key, route.from, &watch, now);
                 Ok(())

@@ -236,7 +236,8 @@ impl Engine {
 
     /// All sessions as they stand, for a snapshot.
     pub fn statuses(&self) -> impl Iterator<Item = SessionStatus> {
-        self.sessions.iter().map(|(_, session)| session.status())
+        let worker = self.config.worker;
+        self.sessions.iter().map(move |(_, session)| session.status(worker))
     }
 
     fn emit(&mut self, event: Event) {
@@ -245,7 +246,7 @@ impl Engine {
 
     /// Tells the agent how a session stands.
     fn emit_status(&mut self, key: usize) {
-        let status = Box::new(self.sessions[key].status());
+        let status = Box::new(self.sessions[key].status(self.config.worker));
         self.emit(Event::Session(status));
     }
 

@@ -171,9 +171,10 @@ impl Engine {
         shared
             .watches
             .retain(|watch| watch.untold || peers.iter().any(|(_, it)| it.source == watch.source));
-        let due = shared.watches.iter().map(|watch| {
-            if watch.untold { Timestamp::ZERO } else { watch.expires_at }
-        });
+        let due = shared
+            .watches
+            .iter()
+            .map(|watch| if watch.untold { Timestamp::ZERO } else { watch.expires_at });
         if let Some(due) = due.min() {
             shared.tell_at(due);
         }
@@ -225,7 +226,8 @@ impl Engine {
         }
         let Some(shared) = &mut self.rooms[room].shared else { return };
         let wants = watch.wants;
-        let watched = Watched { part, source, wants, expires_at: now + WATCH_LIFETIME, untold: true };
+        let watched =
+            Watched { part, source, wants, expires_at: now + WATCH_LIFETIME, untold: true };
         match shared.watches.iter_mut().find(|it| it.part == part && it.source == source) {
             Some(known) => *known = watched,
             None => shared.watches.push(watched),

@@ -31,8 +31,8 @@ use crate::engine::random::Random;
 use crate::time::Timestamp;
 use crate::transmit::Transmit;
 
-use header::AudioFields;
 use consumer::VoiceConsumer;
+use header::AudioFields;
 use part::{CORE, Shared};
 use peer::Peer;
 use rewriter::Rewriter;

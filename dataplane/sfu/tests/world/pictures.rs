@@ -87,4 +87,3 @@ pub fn assert_gapless(packets: &[&Received]) {
         assert_eq!(pair[1].index, pair[0].index + 1);
     }
 }
-
