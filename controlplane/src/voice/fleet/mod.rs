@@ -269,9 +269,8 @@ impl Fleet {
         let sessions = self.rooms.get(&room).map(|room| &room.sessions);
         for session in sessions.into_iter().flatten() {
             let Some(held) = self.sessions.get(session) else { continue };
-            let here = |part: &records::Part| {
-                part.worker == held.status.worker && part.node == held.node
-            };
+            let here =
+                |part: &records::Part| part.worker == held.status.worker && part.node == held.node;
             if let Some(place) = record.parts.iter().position(here) {
                 people[place] += 1;
             }

@@ -165,9 +165,9 @@ async fn decide(voice: &Voice, room: RoomId, step: Step) -> Result<(), Error> {
         let generation = state.places.generation(fetched.revision, moved);
         // Where its people are still, after the store forgot where it was.
         let former: Vec<Part> = state.places.former.get(&room).cloned().unwrap_or_default();
-        let core = former.first().filter(|core| {
-            !state.fleet.sessions_in(room).is_empty() && state.fleet.serves(core)
-        });
+        let core = former
+            .first()
+            .filter(|core| !state.fleet.sessions_in(room).is_empty() && state.fleet.serves(core));
         let stays = |part: &&Part| {
             core.is_some_and(|core| core.node == part.node) && state.fleet.serves(part)
         };

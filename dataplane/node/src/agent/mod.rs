@@ -358,7 +358,10 @@ impl Agent {
                     let Some(part) = held.part_on(worker) else { return true };
                     let others = held.parts.iter().filter(|other| other.worker != worker);
                     let neighbours = others
-                        .map(|other| Neighbour { part: other.part, link: transmit::LinkId(other.worker.0) })
+                        .map(|other| Neighbour {
+                            part: other.part,
+                            link: transmit::LinkId(other.worker.0),
+                        })
                         .collect();
                     let (generation, max_peers) = (part.since, held.max_peers);
                     let part = part.part;
