@@ -10,7 +10,7 @@ rustup toolchain list | grep -q '^nightly' || rustup toolchain install nightly -
 cargo fuzz --version >/dev/null 2>&1 || cargo install cargo-fuzz --locked
 
 if [ $# -eq 0 ]; then
-    set -- stun rtp rtcp payload dependency_descriptor srtp engine sdp_offer gateway_frame
+    set -- stun rtp rtcp payload dependency_descriptor srtp engine link sdp_offer gateway_frame
 fi
 for target in "$@"; do
     features=""

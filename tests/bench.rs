@@ -112,6 +112,7 @@ fn relay_counts_every_packet_on_loopback() {
     let shape = ["bench", "relay", "--speakers", "9", "--listeners", "11", "--payload", "vbr"];
     for flags in [
         &["--io", "uring", "--against", "socket", "--suite", "cm"][..],
+        &["--io", "uring", "--workers", "2", "--rooms", "2", "--parts", "2"],
         &["--io", "floor", "--workers", "2", "--rooms", "3"],
         &["--io", "socket", "--workers", "2", "--rooms", "3", "--suite", "gcm256"],
     ] {
@@ -125,7 +126,8 @@ fn relay_counts_every_packet_on_loopback() {
 fn relay_makes_its_own_networks() {
     for (sink, received) in [("veth", true), ("ifb", false)] {
         let flags = ["bench", "relay", "--sink", sink, "--speakers", "2", "--listeners", "9"];
-        check_relay(&bench(&[&flags[..], &SHORT].concat()), received);
+        let against = ["--io", "xdp", "--against", "uring"];
+        check_relay(&bench(&[&flags[..], &against, &SHORT].concat()), received);
     }
 }
 

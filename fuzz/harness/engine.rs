@@ -7,7 +7,10 @@ use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use hype_protocol::id::{BootId, Generation, NodeId, RoomId, SessionId, UserId, WorkerId};
+use hype_protocol::id::{
+    BootId, Generation, NodeId, PartId, RoomId, SessionId, SourceId, UserId, WorkerId,
+};
+use hype_protocol::link;
 use hype_protocol::media::{
     Codec, CodecMapping, HeaderExtensions, Mid, ReceiveLine, Rid, SendLine, SessionMedia,
     SourceKind, VideoSlot,
@@ -20,9 +23,11 @@ use hype_sfu::transport::srtp::{
 };
 use hype_sfu::wire::stun::{Class, Writer, integrity_key};
 use hype_sfu::wire::{demux, rtcp, rtp};
-use hype_sfu::{Command, Config, Engine, Timestamp};
+use hype_sfu::{Command, Config, Engine, LinkId, Neighbour, Timestamp};
 
 const ROOM: RoomId = RoomId(7);
+/// Somebody in another part of the room.
+const ELSEWHERE: SourceId = SourceId(77);
 const REMOTE_UFRAG: &str = "them";
 
 fn line(mid: String, ssrc: u32, video: bool) -> ReceiveLine {
@@ -100,7 +105,7 @@ struct Fuzzed {
 }
 
 impl Fuzzed {
-    fn new() -> Self {
+    fn new(part: PartId, neighbours: Vec<Neighbour>) -> Self {
         let node: NodeId = "fuzz".parse().expect("a valid name");
         let keys = BootKeys::new(&node, &BootSecret([3; 32]));
         let engine = Engine::new(Config {
@@ -121,7 +126,13 @@ impl Fuzzed {
             forwarded: 0,
         };
         let generation = Generation(1);
-        fuzzed.command(Command::OpenRoom { room: ROOM, generation, max_peers: 8 });
+        fuzzed.command(Command::OpenRoom {
+            room: ROOM,
+            generation,
+            max_peers: 8,
+            part,
+            neighbours,
+        });
         let profiles =
             [SrtpProfile::AeadAes128Gcm, SrtpProfile::Aes128CmSha1_80, SrtpProfile::AeadAes256Gcm];
         for (profile, number) in profiles.into_iter().zip(1_u16..) {
@@ -179,6 +190,11 @@ impl Fuzzed {
         self.settle();
     }
 
+    fn frame(&mut self, frame: &mut [u8]) {
+        self.engine.handle_link(self.now, LinkId(3), frame, &mut self.out);
+        self.settle();
+    }
+
     /// Bytes that look like RTP, with the tag that makes them authentic.
     fn sealed_rtp(&mut self, client: usize, bytes: &[u8]) {
         let Ok(header) = rtp::Header::parse(bytes) else { return };
@@ -213,6 +229,10 @@ impl Fuzzed {
     fn settle(&mut self) {
         while let Some(event) = self.engine.poll_event() {
             std::hint::black_box(event);
+        }
+        for (to, mut frame) in std::mem::take(&mut self.out.frames) {
+            assert_eq!(to, LinkId(3));
+            link::read(&mut frame).expect("the engine writes frames");
         }
         for (to, mut datagram) in std::mem::take(&mut self.out.sent) {
             self.receive(&to, &mut datagram);
@@ -257,7 +277,10 @@ impl Fuzzed {
             8 => {
                 let [from, slot, kind, height, ..] = *bytes else { return };
                 let kind = if kind & 1 == 0 { SourceKind::Camera } else { SourceKind::Screen };
-                let source = self.clients[usize::from(from % 3)].session.source();
+                let source = match from & 0x40 {
+                    0 => self.clients[usize::from(from % 3)].session.source(),
+                    _ => ELSEWHERE,
+                };
                 let height = (height > 0).then_some(u16::from(height) * 8);
                 let view = (from & 0x80 == 0).then_some(View { source, kind, height });
                 let session = self.clients[usize::from(slot >> 6).min(2)].session;
@@ -283,13 +306,42 @@ impl Fuzzed {
 /// Runs a script: each step is a kind, a length in two bytes, and that many bytes. Returns how many
 /// RTP packets were forwarded.
 pub fn engine(script: &[u8]) -> usize {
-    let mut fuzzed = Fuzzed::new();
+    let mut fuzzed = Fuzzed::new(PartId(0), Vec::new());
+    run(script, |kind, bytes| fuzzed.step(kind, bytes));
+    fuzzed.forwarded
+}
+
+/// Runs a script in a room with another part, whose frames are part of it. The first byte says
+/// which part this is. Returns how many RTP packets were forwarded.
+pub fn parts(script: &[u8]) -> usize {
+    let Some((&first, script)) = script.split_first() else { return 0 };
+    let (part, other) = if first & 1 == 0 { (0, 1) } else { (1, 0) };
+    let neighbour = Neighbour { part: PartId(other), link: LinkId(3) };
+    let mut fuzzed = Fuzzed::new(PartId(part), vec![neighbour]);
+    run(script, |kind, bytes| match kind % 4 {
+        0 => fuzzed.frame(&mut bytes.to_vec()),
+        1 | 2 => {
+            // A frame of the other part, of any kind and content.
+            let Some((&kind, body)) = bytes.split_first() else { return };
+            let mut frame = vec![1, kind % 8];
+            frame.extend(other.to_be_bytes());
+            frame.extend(part.to_be_bytes());
+            frame.extend([0; 2]);
+            frame.extend(ROOM.0.to_be_bytes());
+            frame.extend(body);
+            fuzzed.frame(&mut frame);
+        }
+        _ => fuzzed.step(kind >> 2, bytes),
+    });
+    fuzzed.forwarded
+}
+
+fn run(script: &[u8], mut step: impl FnMut(u8, &[u8])) {
     let mut rest = script;
     while let Some((&[kind, high, low], after)) = rest.split_first_chunk() {
         let len = usize::from(u16::from_be_bytes([high, low])).min(after.len()).min(1_400);
         let (bytes, after) = after.split_at(len);
         rest = after;
-        fuzzed.step(kind, bytes);
+        step(kind, bytes);
     }
-    fuzzed.forwarded
 }

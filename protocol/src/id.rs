@@ -14,7 +14,7 @@ pub struct InvalidId;
 macro_rules! numeric_id {
     ($($(#[$doc:meta])* $name:ident)*) => {$(
         $(#[$doc])*
-        #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
         pub struct $name(pub u64);
 
         impl fmt::Display for $name {
@@ -113,7 +113,9 @@ impl SessionId {
 }
 
 /// A worker of a node, counted from 0. It is also the index of its UDP port.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default, Serialize, Deserialize,
+)]
 pub struct WorkerId(pub u16);
 
 /// A part of a room: all of its peers on one worker. The first part is 0.

@@ -1,5 +1,6 @@
 //! What the two planes of Hype agree on: identifiers, units, the records in the coordination
-//! store, and the messages between clients, the control plane and the nodes.
+//! store, the messages between clients, the control plane and the nodes, and those
+//! between the parts of a room.
 //! It holds no behaviour beyond encoding and key derivation and, behind the `runtime` feature,
 //! the store itself, the observation pipe and the fleet's certificates.
 
@@ -7,6 +8,7 @@ pub mod bench;
 pub mod gateway;
 pub mod id;
 pub mod key;
+pub mod link;
 pub mod media;
 pub mod observation;
 pub mod record;

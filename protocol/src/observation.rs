@@ -205,6 +205,9 @@ pub struct SessionStatus {
     pub session: SessionId,
     /// In which room.
     pub room: RoomId,
+    /// The worker that serves it, and with it the part of the room that it is in.
+    #[serde(default)]
+    pub worker: WorkerId,
     /// Whose.
     pub user: UserId,
     /// True once keys are there and media can flow.

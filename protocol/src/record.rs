@@ -124,6 +124,10 @@ pub struct Part {
     pub node: NodeId,
     /// The worker on that node.
     pub worker: WorkerId,
+    /// The generation of the room in which it came to be there. What was promised to somebody
+    /// since then holds, whatever became of other parts. 0 in records of releases before parts.
+    #[serde(default)]
+    pub since: Generation,
 }
 
 /// `room/{id}`: where a room lives.
@@ -137,24 +141,107 @@ pub struct Room {
     pub parts: Vec<Part>,
 }
 
-/// `assign/{node}/{room}`: one part of a room that one node must serve.
+/// A part of a room on the node whose record this is in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AssignedPart {
+    /// Its number in the room; 0 is the core.
+    pub part: PartId,
+    /// The worker that serves it.
+    pub worker: WorkerId,
+    /// As in [`Part`].
+    pub since: Generation,
+}
+
+/// `assign/{node}/{room}`: the parts of a room that one node must serve.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Assignment {
     /// The room.
     pub room: RoomId,
     /// Which placement this is.
     pub generation: Generation,
-    /// The part.
+    /// The first of them, for releases that know of one only.
     pub part: PartId,
     /// The worker that serves it.
     pub worker: WorkerId,
-    /// The most peers in this part.
+    /// The most peers in each part.
     pub max_peers: u32,
+    /// All of them; none when the first is the only one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub parts: Vec<AssignedPart>,
+}
+
+impl Room {
+    /// What a node must serve of it, none when nothing.
+    pub fn assignment(&self, room: RoomId, node: &NodeId, max_peers: u32) -> Option<Assignment> {
+        let generation = self.generation;
+        let here = self.parts.iter().filter(|part| part.node == *node);
+        let mut parts: Vec<AssignedPart> = here
+            .map(|Part { part, worker, since, .. }| AssignedPart {
+                part: *part,
+                worker: *worker,
+                since: if since.0 == 0 { generation } else { *since },
+            })
+            .collect();
+        let AssignedPart { part, worker, since } = *parts.first()?;
+        if parts.len() == 1 && since == generation {
+            parts.clear();
+        }
+        Some(Assignment { room, generation, part, worker, max_peers, parts })
+    }
+
+    /// The nodes that serve parts of it, each once.
+    pub fn nodes(&self) -> Vec<NodeId> {
+        let mut nodes: Vec<NodeId> = self.parts.iter().map(|part| part.node.clone()).collect();
+        nodes.sort_unstable();
+        nodes.dedup();
+        nodes
+    }
+}
+
+impl Assignment {
+    /// All parts that the node must serve.
+    pub fn all_parts(&self) -> Vec<AssignedPart> {
+        if self.parts.is_empty() {
+            let (part, worker, since) = (self.part, self.worker, self.generation);
+            return vec![AssignedPart { part, worker, since }];
+        }
+        self.parts.clone()
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_assignment_lists_the_parts_of_its_node_and_old_ones_are_understood() {
+        let part = |part, node: &str, worker, since| Part {
+            part: PartId(part),
+            node: node.parse().expect("a valid name"),
+            worker: WorkerId(worker),
+            since: Generation(since),
+        };
+        let here: NodeId = "a".parse().expect("a valid name");
+        let (generation, mode) = (Generation(9), RoomMode::Sfu);
+        let parts = vec![part(0, "a", 2, 5), part(1, "b", 0, 6), part(2, "a", 1, 9)];
+        let room = Room { generation, mode, parts };
+        let made = room.assignment(RoomId(1), &here, 7).expect("two parts are there");
+        let made: Assignment = decode(&encode(&made)).expect("what we wrote");
+        let told: Vec<_> =
+            made.all_parts().iter().map(|it| (it.part.0, it.worker.0, it.since.0)).collect();
+        assert_eq!((told, made.worker), (vec![(0, 2, 5), (2, 1, 9)], WorkerId(2)));
+        assert_eq!(room.nodes().len(), 2);
+        assert_eq!(room.assignment(RoomId(1), &"c".parse().expect("a valid name"), 7), None);
+        let old = br#"{"v":1,"room":"1","generation":"4","part":0,"worker":3,"max_peers":5}"#;
+        let old: Assignment = decode(old).expect("fields that came later are not needed");
+        let all = old.all_parts();
+        assert_eq!((all.len(), all[0].worker.0, all[0].since.0), (1, 3, 4));
+        let old =
+            br#"{"v":1,"generation":"4","mode":"sfu","parts":[{"part":0,"node":"a","worker":3}]}"#;
+        let old: Room = decode(old).expect("fields that came later are not needed");
+        let made = old.assignment(RoomId(1), &here, 5).expect("it is there");
+        assert_eq!((made.parts, made.worker), (Vec::new(), WorkerId(3)));
+    }
 
     #[test]
     fn a_newer_version_is_refused_and_unknown_fields_are_not() {

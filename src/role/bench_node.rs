@@ -10,7 +10,7 @@ use hype_node::{Links, Node};
 use hype_protocol::bench::Started;
 use hype_protocol::coordination::{MAX_OPERATIONS, Outcome, Store, Transaction, memory::Memory};
 use hype_protocol::id::{Generation, PartId, RoomId, WorkerId};
-use hype_protocol::record::{Assignment, NodeLive};
+use hype_protocol::record::{AssignedPart, Assignment, NodeLive};
 use hype_protocol::{key, pipe};
 use tokio::net::unix::pipe as unix_pipe;
 use tokio::sync::{mpsc, oneshot};
@@ -28,6 +28,9 @@ pub struct Options {
     /// The most peers in each room.
     #[arg(long, default_value_t = 1_000)]
     max_peers: u32,
+    /// In how many parts each room lies, on as many workers.
+    #[arg(long, default_value_t = 1)]
+    parts: u16,
     /// How many are heard at once.
     #[arg(long, default_value_t = 8)]
     voice_slots: u8,
@@ -45,7 +48,11 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
     };
     let node = Node::start(config)?;
     let store = Store::Memory(Memory::new());
-    let rooms = assignments(node.live(), options.rooms, options.max_peers);
+    ensure!(
+        (1..=node.live().workers.len()).contains(&usize::from(options.parts)),
+        "--parts must be 1 to --workers: each part of a room has a worker of its own"
+    );
+    let rooms = assignments(node.live(), &options);
     assign(&store, node.live(), &rooms).await?;
     let started = Started { live: node.live().clone(), rooms };
 
@@ -73,16 +80,27 @@ fn duplicate(stream: impl AsFd) -> std::io::Result<OwnedFd> {
     stream.as_fd().try_clone_to_owned()
 }
 
-fn assignments(live: &NodeLive, rooms: u32, max_peers: u32) -> Vec<Assignment> {
+fn assignments(live: &NodeLive, options: &Options) -> Vec<Assignment> {
     let workers = u32::try_from(live.workers.len()).unwrap_or(u32::MAX).max(1);
+    let generation = Generation(1);
+    let worker = |number: u32| WorkerId(u16::try_from(number % workers).unwrap_or(0));
+    let part = |room: u32, part: u16| AssignedPart {
+        part: PartId(part.into()),
+        worker: worker(room + u32::from(part)),
+        since: generation,
+    };
     let assignment = |number: u32| Assignment {
         room: RoomId(u64::from(number) + 1),
-        generation: Generation(1),
+        generation,
         part: PartId(0),
-        worker: WorkerId(u16::try_from(number % workers).unwrap_or(0)),
-        max_peers,
+        worker: worker(number),
+        max_peers: options.max_peers,
+        parts: match options.parts {
+            1 => Vec::new(),
+            parts => (0..parts).map(|index| part(number, index)).collect(),
+        },
     };
-    (0..rooms).map(assignment).collect()
+    (0..options.rooms).map(assignment).collect()
 }
 
 async fn assign(store: &Store, live: &NodeLive, rooms: &[Assignment]) -> anyhow::Result<()> {

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail, ensure};
-use hype_protocol::id::{BootId, Generation, NodeId, RoomId, SessionId, UserId, WorkerId};
+use hype_protocol::id::{BootId, Generation, NodeId, PartId, RoomId, SessionId, UserId, WorkerId};
 use hype_protocol::media::{
     Codec, CodecMapping, HeaderExtensions, MAX_VOICE_SLOTS, Mid, ReceiveLine, SendLine,
     SessionMedia, SourceKind,
@@ -100,7 +100,13 @@ impl Stage {
         let mut ring = Ring::new();
         let began = Instant::now();
         let now = Timestamp::from_millis(1000);
-        let open = Command::OpenRoom { room: ROOM, generation: GENERATION, max_peers: max };
+        let open = Command::OpenRoom {
+            room: ROOM,
+            generation: GENERATION,
+            max_peers: max,
+            part: PartId(0),
+            neighbours: Vec::new(),
+        };
         engine.handle_command(now, open, &mut ring);
         let mut clients = Vec::with_capacity(people);
         for number in 0..u32::try_from(people)? {

@@ -73,6 +73,9 @@ pub struct Common {
     /// Workers of the node, one core each.
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=64))]
     workers: u16,
+    /// In how many parts each room lies, on as many workers.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=64))]
+    parts: u16,
     /// `gcm`, `gcm256` or `cm`.
     #[arg(long, default_value = "gcm", value_parser = suite::parse)]
     suite: SrtpProfile,
@@ -136,6 +139,7 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
         traffic: Traffic::Voice(options.payload),
         slots: options.slots.unwrap_or(u8::try_from(speakers).unwrap_or(64)),
         workers: options.common.workers,
+        parts: options.common.parts,
         suite: options.common.suite,
     };
     if options.sweep {
@@ -160,6 +164,7 @@ pub async fn run_video(options: VideoOptions) -> anyhow::Result<()> {
         },
         slots: 1,
         workers: options.common.workers,
+        parts: options.common.parts,
         suite: options.common.suite,
     };
     until_stopped(compare(&options.common, &shape)).await

@@ -170,6 +170,7 @@ pub struct Report {
     pairs: u16,
     slots: u8,
     workers: u16,
+    parts: u16,
     suite: String,
     #[serde(flatten)]
     figures: Figures,
@@ -208,6 +209,7 @@ impl Report {
             pairs: common.pairs,
             slots: shape.slots,
             workers: shape.workers,
+            parts: shape.parts,
             suite: crate::suite::name(common.suite).to_owned(),
             figures,
             comparison: None,

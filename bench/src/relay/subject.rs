@@ -48,6 +48,8 @@ pub struct Shape {
     pub slots: u8,
     /// Workers of the process under test.
     pub workers: u16,
+    /// In how many parts each room lies, on as many workers.
+    pub parts: u16,
     /// How media is sealed.
     pub suite: SrtpProfile,
 }
@@ -141,6 +143,7 @@ impl Subject {
             ("--workers", shape.workers.to_string()),
             ("--rooms", shape.rooms.to_string()),
             ("--max-peers", max_peers.to_string()),
+            ("--parts", shape.parts.to_string()),
             ("--max-sessions", shape.people().to_string()),
             ("--voice-slots", shape.slots.to_string()),
         ];
@@ -360,15 +363,23 @@ fn gather(
         Person { session, ip, credentials, keying: Some(keying) }
     };
     for assignment in &node.started.rooms {
-        let worker = assignment.worker;
-        let addresses = node.started.live.workers.get(usize::from(worker.0));
-        let address = addresses.into_iter().flatten().find(|address| address.is_ipv4());
-        let address = v4(*address.context("the node announced no IPv4 address")?)?;
-        for _ in 0..shape.listeners {
+        // People of a room with several parts are spread over them in turn.
+        let seat = |number: usize| {
+            let parts = &assignment.parts;
+            let part = number.checked_rem(parts.len()).and_then(|place| parts.get(place));
+            let worker = part.map_or(assignment.worker, |part| part.worker);
+            let addresses = node.started.live.workers.get(usize::from(worker.0));
+            let address = addresses.into_iter().flatten().find(|address| address.is_ipv4());
+            let address = address.context("the node announced no IPv4 address")?;
+            anyhow::Ok((worker, v4(*address)?))
+        };
+        for number in 0..usize::from(shape.listeners) {
+            let (worker, address) = seat(number)?;
             let ip = after(network.listeners, cast.listeners.len())?;
             cast.listeners.push((person(ip, worker, false, assignment, &mut opens), address));
         }
         for turn in 0..usize::from(shape.speakers) {
+            let (worker, address) = seat(turn)?;
             let ip = after(network.speakers, speakers.len())?;
             let speaker = person(ip, worker, true, assignment, &mut opens);
             speakers.push((turn, (speaker, address)));

@@ -172,6 +172,7 @@ fn report(open: &OpenSession) -> FromNode {
     FromNode::Session(Box::new(SessionStatus {
         session: open.session,
         room: open.room,
+        worker: open.worker,
         user: open.user,
         connected: true,
         flags: open.flags,
@@ -416,4 +417,115 @@ async fn an_idle_room_is_closed_and_a_used_one_is_not() {
     let again = voice.place(idle).await.expect("there is a node");
     assert!(again.generation > seat.generation && again.generation > Generation(0));
     voice.stop().await;
+}
+
+/// Joins the room as that person, and returns his seat; the node reports him at once.
+async fn join(voice: &Voice, node: &Node, person: u64) -> Seat {
+    let seat = voice.place(ROOM).await.expect("there is a node");
+    let open = opening(&seat, 100 + person, person);
+    voice.open(&seat, open.clone()).expect("the node is connected");
+    node.say(report(&open)).await;
+    seat
+}
+
+async fn stored_room(store: &coordination::Store) -> Room {
+    let entry = store.get(&key::room(ROOM)).await.expect("it is there").entry.expect("placed");
+    record::decode(&entry.value).expect("we wrote it")
+}
+
+#[tokio::test]
+async fn a_full_room_gets_a_part_on_another_worker_and_people_are_spread() {
+    let (memory, store) = memory();
+    let replica = Replica::start(store.clone()).await;
+    let voice = &replica.voice;
+    let node = Node::start(&store, &replica, "node-1", 1).await;
+    let full = super::rooms::PART_PEOPLE as u64;
+    let first = join(voice, &node, 1).await;
+    for person in 2..=full {
+        let seat = join(voice, &node, person).await;
+        assert_eq!((seat.worker, seat.generation), (first.worker, first.generation));
+    }
+    // The store is away: the room gets fuller, and nobody waits.
+    memory.set_available(false);
+    let seat = join(voice, &node, full + 1).await;
+    assert_eq!(seat.worker, first.worker);
+    memory.set_available(true);
+    let began = std::time::Instant::now();
+    let mut person = full + 1;
+    let second = loop {
+        person += 1;
+        let seat = join(voice, &node, person).await;
+        if seat.worker != first.worker {
+            break seat;
+        }
+        assert!(began.elapsed() < PATIENCE, "it never got another part");
+        sleep(Duration::from_millis(200)).await;
+    };
+    assert!(second.generation > first.generation);
+    assert_eq!(second.addresses, [([127, 0, 0, 1], 7000 + second.worker.0).into()]);
+    let room = stored_room(&store).await;
+    let parts: Vec<_> =
+        room.parts.iter().map(|part| (part.part.0, part.worker, part.since)).collect();
+    let expected = [(0, first.worker, first.generation), (1, second.worker, second.generation)];
+    assert_eq!(parts, expected, "what was promised before still holds");
+    let assigned = store.get(&key::assignment(&node.id, ROOM)).await.expect("it is there");
+    let assigned: Assignment =
+        record::decode(&assigned.entry.expect("written with the room").value).expect("ours");
+    assert_eq!((assigned.generation, assigned.all_parts().len()), (room.generation, 2));
+    // The new part fills up to the other, then both grow alike: there is no third worker.
+    let mut people = [person - 1, 1];
+    for person in person + 1..=2 * full + 20 {
+        let seat = join(voice, &node, person).await;
+        let fewest = usize::from(people[1] < people[0]);
+        let at = usize::from(seat.worker == second.worker);
+        assert!(people[at] == people[fewest], "{people:?} {at}");
+        people[at] += 1;
+    }
+    assert!(people[0].abs_diff(people[1]) <= 1, "{people:?}");
+    assert_eq!(stored_room(&store).await.parts.len(), 2);
+    assert_eq!(voice.sessions_in(ROOM).len() as u64, people[0] + people[1]);
+    // The channel's limit is one over all parts.
+    let seat = voice.place(ROOM).await.expect("it can be joined");
+    let limit = u32::try_from(people[0] + people[1]).expect("few");
+    let one_more = voice.open_within(&seat, opening(&seat, 9_999, 9_999), limit);
+    assert!(matches!(one_more, Err(Error::ChannelFull)), "{one_more:?}");
+    voice.stop().await;
+}
+
+#[tokio::test]
+async fn replicas_that_add_a_part_at_once_agree_and_a_room_of_parts_ends_as_one() {
+    let (_memory, store) = memory();
+    let one = Replica::start(store.clone()).await;
+    let two = Replica::start(store.clone()).await;
+    let node = Node::start(&store, &one, "node-1", 1).await;
+    let other = Node::connect(&two, &node.id, 1).await;
+    let full = super::rooms::PART_PEOPLE as u64;
+    let seat = one.voice.place(ROOM).await.expect("there is a node");
+    for person in 1..=full {
+        let open = opening(&seat, person, person);
+        node.say(report(&open)).await;
+        other.say(report(&open)).await;
+    }
+    for replica in [&one, &two] {
+        let all = |voice: &Voice| voice.sessions_in(ROOM).len() as u64 == full;
+        replica.until("everybody is known", all).await;
+    }
+    let (a, b) = tokio::join!(one.voice.place(ROOM), two.voice.place(ROOM));
+    let (a, b) = (a.expect("it can be joined"), b.expect("it can be joined"));
+    assert_eq!((a.worker, a.generation), (b.worker, b.generation));
+    assert_ne!(a.worker, seat.worker);
+    assert_eq!(stored_room(&store).await.parts.len(), 2);
+    let reason = CloseReason::Left;
+    for person in 1..=full {
+        let session = SessionId(person);
+        node.say(FromNode::Closed { session, room: ROOM, reason }).await;
+    }
+    one.until("all have left", |voice| voice.sessions_in(ROOM).is_empty()).await;
+    super::rooms::sweep::close(&one.voice, ROOM).await;
+    for prefix in [key::ROOMS, "/hype/v1/assign/"] {
+        let left = store.list(prefix).await.expect("it is there");
+        assert_eq!(left.entries.len(), 0, "{prefix}");
+    }
+    one.voice.stop().await;
+    two.voice.stop().await;
 }

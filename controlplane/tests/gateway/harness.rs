@@ -421,6 +421,7 @@ pub fn status(open: &OpenSession) -> SessionStatus {
     SessionStatus {
         session: open.session,
         room: open.room,
+        worker: open.worker,
         user: open.user,
         connected: true,
         flags: open.flags,

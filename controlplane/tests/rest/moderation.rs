@@ -36,6 +36,7 @@ async fn connect(server: &Server, person: &Person, channel: &str) {
     let status = SessionStatus {
         session: SESSION,
         room: channel.parse().expect("an id"),
+        worker: hype_protocol::id::WorkerId(0),
         user: person.id.parse().expect("an id"),
         connected: true,
         flags: VoiceFlags { self_mute: true, ..VoiceFlags::default() },

@@ -56,7 +56,7 @@ impl Node {
         // For all workers at once: they share the interfaces.
         let shown: Vec<&[UdpSocket]> = sockets.iter().map(Vec::as_slice).collect();
         let io = io::prepare(config.io, &config.interfaces, &shown);
-        let mut workers = Vec::new();
+        let mut settings = Vec::new();
         let mut announced = Vec::new();
         for (number, (sockets, io)) in (0..config.workers).zip(sockets.into_iter().zip(io)) {
             let id = WorkerId(number);
@@ -72,9 +72,10 @@ impl Node {
                 cname: cname.clone(),
             };
             let core = cores.get(usize::from(number)).copied();
-            let settings = Settings { id, core, sockets, io, engine };
-            workers.push(worker::start(settings)?);
+            settings.push(Settings { id, core, sockets, io, engine });
         }
+        // A worker's number is its place, by which the parts of a room find each other.
+        let workers = worker::start_joined(settings)?;
         let admin = config.admin.map(listen).transpose()?;
         let live = NodeLive {
             node: config.node,

@@ -12,8 +12,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use hype_node::io::{self, IoKind, MAX_DATAGRAM, bind, prepare};
-use hype_node::worker::{Events, Full, Handle, MAILBOX, Settings, StartError, start};
-use hype_protocol::id::{BootId, Generation, NodeId, RoomId, SessionId, UserId, WorkerId};
+use hype_node::worker::{Events, Full, Handle, MAILBOX, Settings, StartError, start, start_joined};
+use hype_protocol::id::{BootId, Generation, NodeId, PartId, RoomId, SessionId, UserId, WorkerId};
 use hype_protocol::media::{
     Codec, CodecMapping, HeaderExtensions, Mid, ReceiveLine, SendLine, SessionMedia, SourceKind,
 };
@@ -22,7 +22,7 @@ use hype_protocol::secret::{BootKeys, BootSecret, SrtpProfile};
 use hype_sfu::transport::srtp::{Inbound, InboundStream, Outbound, OutboundStream, Role};
 use hype_sfu::wire::header_extension::Element;
 use hype_sfu::wire::{demux, rtp, stun};
-use hype_sfu::{Command, DropReason, Event};
+use hype_sfu::{Command, DropReason, Event, LinkId, Neighbour};
 use veth::{Mode, Veth};
 
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -70,6 +70,15 @@ fn settings(io: impl Into<io::Settings>, sockets: Vec<UdpSocket>) -> Settings {
     }
 }
 
+/// Of one of several workers.
+fn settings_of(worker: u16, io: IoKind, sockets: Vec<UdpSocket>) -> Settings {
+    let mut settings = settings(io, sockets);
+    settings.id = WorkerId(worker);
+    settings.engine.worker = settings.id;
+    settings.engine.seed += u64::from(worker);
+    settings
+}
+
 fn mid(text: &str) -> Mid {
     Mid::try_from(text.to_owned()).expect("a valid mid")
 }
@@ -102,7 +111,9 @@ fn post(handle: &Handle, command: Command) {
 }
 
 fn open_room(handle: &Handle) {
-    post(handle, Command::OpenRoom { room: ROOM, generation: Generation(1), max_peers: 100 });
+    let (part, neighbours) = (PartId(0), Vec::new());
+    let (generation, max_peers) = (Generation(1), 100);
+    post(handle, Command::OpenRoom { room: ROOM, generation, max_peers, part, neighbours });
 }
 
 /// Takes events until `wanted` gives something.
@@ -126,6 +137,7 @@ fn until<T>(events: &Events<Event>, mut wanted: impl FnMut(Event) -> Option<T>) 
 /// A native client: ICE by one check, then SRTP by derived keys.
 struct Client {
     socket: UdpSocket,
+    worker: WorkerId,
     session: SessionId,
     server: SocketAddr,
     inbound: Inbound,
@@ -162,7 +174,7 @@ impl Client {
             boot: BOOT,
             room: ROOM,
             generation: Generation(1),
-            worker: WORKER,
+            worker: handle.id(),
             session,
             user: UserId(number),
             remote_ufrag: REMOTE_UFRAG.to_owned(),
@@ -176,9 +188,10 @@ impl Client {
             _ => None,
         };
         assert!(!until(events, opened).connected);
-        let keying = boot_keys().native_keying(WORKER, session, PROFILE);
+        let keying = boot_keys().native_keying(handle.id(), session, PROFILE);
         let mut client = Self {
             socket,
+            worker: handle.id(),
             session,
             server,
             inbound: Inbound::new(&keying, Role::Client).expect("derived keys fit"),
@@ -201,7 +214,7 @@ impl Client {
         let mut buffer = [0; MAX_DATAGRAM];
         let mut request = stun::Writer::new(&mut buffer, stun::Class::Request, [7; 12])
             .expect("the buffer is large");
-        let ufrag = keys.ufrag(WORKER, self.session);
+        let ufrag = keys.ufrag(self.worker, self.session);
         let written = request
             .username(ufrag.as_bytes(), REMOTE_UFRAG.as_bytes())
             .and_then(|()| request.priority(1))
@@ -464,4 +477,62 @@ fn startup_errors_are_returned() {
     let mut settings = settings(IoKind::Auto, vec![socket()]);
     settings.core = Some(100_000);
     start(settings).expect("it runs unpinned").stop();
+}
+
+/// Two workers that serve one room: who speaks at either is heard at both, once, in one slot.
+fn check_two_parts(io: IoKind) {
+    let sockets = [socket(), socket()];
+    let servers = sockets.each_ref().map(|it| it.local_addr().expect("it is bound"));
+    let settings = (0..).zip(sockets).map(|(number, it)| settings_of(number, io, vec![it]));
+    let mut handles = start_joined(settings.collect()).expect("the back end opens");
+    let mut rooms = Vec::new();
+    for (number, handle) in (0..).zip(&mut handles) {
+        let other = 1 - number;
+        let neighbours = vec![Neighbour { part: PartId(other), link: LinkId(other) }];
+        let (generation, max_peers, part) = (Generation(1), 100, PartId(number));
+        post(handle, Command::OpenRoom { room: ROOM, generation, max_peers, part, neighbours });
+        rooms.push(handle.take_events().expect("taken once"));
+    }
+    let mut clients: Vec<Client> = Vec::new();
+    for number in 0..6_u64 {
+        let at = (number % 2) as usize;
+        clients.push(Client::join(&handles[at], &rooms[at], servers[at], number + 1));
+    }
+    for round in 0..20_u8 {
+        for speaker in 0..2 {
+            clients[speaker].speak(&[round, speaker as u8]);
+        }
+        for (listener, client) in clients.iter_mut().enumerate() {
+            let expected = if listener < 2 { 1 } else { 2 };
+            let mut heard: Vec<Voice> =
+                (0..expected).map(|_| client.hear(PATIENCE).expect("everybody is heard")).collect();
+            heard.sort_by_key(|voice| voice.payload[1]);
+            for voice in &heard {
+                assert_eq!(voice.payload[0], round);
+                assert_ne!(usize::from(voice.payload[1]), listener, "nobody hears himself");
+                assert_eq!(voice.source, u32::from(voice.payload[1]) + 1);
+            }
+        }
+    }
+    for client in &mut clients {
+        assert!(client.hear(Duration::from_millis(30)).is_none(), "each packet comes once");
+    }
+    let counters: Vec<_> = handles.iter().map(|handle| handle.counters().clone()).collect();
+    handles.into_iter().for_each(Handle::stop);
+    for counters in counters {
+        let count = |wanted| counters.engine().find(|(name, _)| *name == wanted).map(|it| it.1);
+        assert_eq!(count("forwarded"), Some(20 * 5), "half of all packets by each");
+        assert!(count("link_frames_out") >= Some(20) && count("link_frames_in") >= Some(20));
+        assert_eq!(counters.dropped().map(|(_, count)| count).sum::<u64>(), 0);
+    }
+}
+
+#[test]
+fn two_workers_serve_one_room_by_sockets() {
+    check_two_parts(IoKind::Socket);
+}
+
+#[test]
+fn two_workers_serve_one_room_by_uring() {
+    check_two_parts(IoKind::Uring);
 }

@@ -1,8 +1,19 @@
 //! What the node's agent asks of an engine. Control rate: these may allocate.
 
-use hype_protocol::id::{Generation, RoomId, SessionId};
+use hype_protocol::id::{Generation, PartId, RoomId, SessionId};
 use hype_protocol::observation::{CloseReason, FlagsChange, OpenSession, View};
 use hype_protocol::secret::SrtpKeying;
+
+use crate::transmit::LinkId;
+
+/// Another part of a room, and the way to it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Neighbour {
+    /// Its number in the room.
+    pub part: PartId,
+    /// Where its frames go.
+    pub link: LinkId,
+}
 
 /// One command. Unknown sessions and rooms are ignored: their end crossed the command's way.
 #[derive(Debug)]
@@ -11,10 +22,14 @@ pub enum Command {
     OpenRoom {
         /// Which.
         room: RoomId,
-        /// Its placement.
+        /// Its placement: since when this part lives here. Sessions of an older one are refused.
         generation: Generation,
-        /// The most peers; one more is refused.
+        /// The most peers in this part; one more is refused.
         max_peers: u32,
+        /// Which part it is. Part 0 chooses the speakers of the whole room.
+        part: PartId,
+        /// Where the other parts are; none when this is the whole room.
+        neighbours: Vec<Neighbour>,
     },
     /// Stop serving it; its sessions end with [`CloseReason::RoomClosed`].
     CloseRoom {

@@ -106,6 +106,12 @@ drop_reasons! {
     NoDestination = "no_destination",
     /// The transmit queue is full.
     TransmitFull = "transmit_full",
+    /// From another part of a room: not a frame of this version.
+    LinkMalformed = "link_malformed",
+    /// A frame of a room, part, publisher or stream that is not (or no more) known here.
+    LinkUnknown = "link_unknown",
+    /// The link to another part is full.
+    LinkFull = "link_full",
 }
 
 impl DropReason {

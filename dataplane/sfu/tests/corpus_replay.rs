@@ -118,6 +118,13 @@ fn engine() {
     });
 }
 
+#[test]
+fn link() {
+    replay("link", ENGINE_VARIANTS, |script| {
+        harness::parts(script);
+    });
+}
+
 /// The scripts are of use only while they get through to the other clients.
 #[test]
 fn engine_scripts_are_forwarded() {
@@ -127,6 +134,12 @@ fn engine_scripts_are_forwarded() {
     {
         let script = fs::read(folder.join(name)).expect("a readable seed");
         let forwarded = harness::engine(&script);
+        assert!(forwarded >= least, "{name}: {forwarded}");
+    }
+    let folder = folder.with_file_name("link");
+    for (name, least) in [("voice_up", 8), ("voice_down", 10), ("screen", 4), ("watched", 1)] {
+        let script = fs::read(folder.join(name)).expect("a readable seed");
+        let forwarded = harness::parts(&script);
         assert!(forwarded >= least, "{name}: {forwarded}");
     }
 }

@@ -3,7 +3,7 @@
 
 mod world;
 
-use hype_protocol::id::{Generation, RoomId, SessionId};
+use hype_protocol::id::{Generation, PartId, RoomId, SessionId};
 use hype_protocol::observation::{CloseReason, Keying, OpenSession, RefuseReason};
 use hype_protocol::secret::SrtpProfile;
 use hype_sfu::{Command, DropReason, Event};
@@ -95,7 +95,13 @@ fn sessions_are_refused_for_the_reasons_that_they_should_be() {
     assert_eq!(refused(&mut world, &|_| {}), None);
     // Its keys were used: never again in this boot (DESIGN rule 5).
     assert_eq!(refused(&mut world, &|_| {}), Some(Duplicate));
-    world.command(Command::OpenRoom { room: ROOM, generation: Generation(6), max_peers: 1 });
+    world.command(Command::OpenRoom {
+        room: ROOM,
+        generation: Generation(6),
+        max_peers: 1,
+        part: PartId(0),
+        neighbours: Vec::new(),
+    });
     assert_eq!(refused(&mut world, &|open| open.session = SessionId(9)), Some(StaleGeneration));
     assert_eq!(
         refused(&mut world, &|open| {

@@ -3,80 +3,13 @@
 mod world;
 
 use hype_protocol::media::{Codec, SourceKind};
-use hype_protocol::observation::{FlagsChange, View, ViewState};
+use hype_protocol::observation::{FlagsChange, ViewState};
 use hype_sfu::{Command, DropReason, Event};
+use world::pictures::{
+    CAMERA, SCREEN, SCREEN_RTX, SOUND, assert_gapless, camera, picture_losses, picture_of, screen,
+    send_screen, view, vp8,
+};
 use world::{H264, H264_RTX, OPUS, Received, Send, Told, VP8, VP8_RTX, World, browser};
-
-const SCREEN: u32 = 70_000;
-const SCREEN_RTX: u32 = 70_001;
-const SOUND: u32 = 70_002;
-const CAMERA: [u32; 3] = [80_000, 80_001, 80_002];
-const RIDS: [&str; 3] = ["lo", "mi", "hi"];
-
-/// A VP8 payload that begins a frame, with a 15-bit picture id and TL0PICIDX.
-fn vp8(picture: u16, key: bool) -> Vec<u8> {
-    let [high, low] = (picture | 0x8000).to_be_bytes();
-    let mut payload = vec![0x90, 0xc0, high, low, (picture & 0xff) as u8, u8::from(!key)];
-    payload.extend([0x5a; 200]);
-    payload
-}
-
-fn picture_of(packet: &Received) -> u16 {
-    u16::from_be_bytes([packet.payload[2], packet.payload[3]]) & 0x7fff
-}
-
-fn view(
-    world: &mut World,
-    viewer: usize,
-    slot: u8,
-    publisher: usize,
-    kind: SourceKind,
-    height: Option<u16>,
-) {
-    let session = world.clients[viewer].id;
-    let source = world.clients[publisher].source();
-    world.command(Command::View { session, slot, view: Some(View { source, kind, height }) });
-}
-
-/// One frame of one packet of a publisher's screen.
-fn screen(world: &mut World, publisher: usize, picture: u16, key: bool) {
-    let payload = vp8(picture, key);
-    send_screen(world, publisher, &payload);
-}
-
-fn send_screen(world: &mut World, publisher: usize, payload: &[u8]) {
-    let timestamp = (world.now.as_millis() * 90) as u32;
-    let client = &mut world.clients[publisher];
-    let packet = client.seal_next(&Send {
-        ssrc: SCREEN,
-        payload_type: client.payload_type(Codec::Vp8),
-        timestamp,
-        marker: true,
-        mid: Some("s2"),
-        transport: true,
-        payload,
-        ..Send::default()
-    });
-    world.datagram(publisher, packet);
-}
-
-/// One frame of one layer of a publisher's camera.
-fn camera(world: &mut World, publisher: usize, layer: usize, picture: u16, key: bool) {
-    let timestamp = (world.now.as_millis() * 90) as u32 + layer as u32 * 77_777;
-    let client = &mut world.clients[publisher];
-    let payload_type = client.payload_type(Codec::Vp8);
-    let packet = client.seal_next(&Send {
-        ssrc: CAMERA[layer],
-        payload_type,
-        timestamp,
-        marker: true,
-        mid: Some("s1"),
-        rid: Some(RIDS[layer]),
-        payload: &vp8(picture, key),
-        ..Send::default()
-    });
-    world.datagram(publisher, packet);
-}
 
 fn states(world: &mut World, viewer: usize) -> Vec<ViewState> {
     let id = world.clients[viewer].id;
@@ -86,17 +19,6 @@ fn states(world: &mut World, viewer: usize) -> Vec<ViewState> {
         _ => None,
     });
     of_view.collect()
-}
-
-fn picture_losses(world: &World, client: usize, ssrc: u32) -> usize {
-    let told = world.clients[client].rtcp.iter();
-    told.filter(|(_, told)| *told == Told::PictureLoss(ssrc)).count()
-}
-
-fn assert_gapless(packets: &[&Received]) {
-    for pair in packets.windows(2) {
-        assert_eq!(pair[1].index, pair[0].index + 1);
-    }
 }
 
 #[test]

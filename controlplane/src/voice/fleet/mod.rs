@@ -14,7 +14,7 @@ mod tests;
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::time::Duration;
 
-use hype_protocol::id::{BootId, NodeId, RoomId, SessionId, SourceId, UserId};
+use hype_protocol::id::{BootId, NodeId, RoomId, SessionId, SourceId, UserId, WorkerId};
 use hype_protocol::media::Codec;
 use hype_protocol::observation::{NodeLoad, OpenSession, SessionStatus, ToNode};
 use hype_protocol::record::{self as records, NodeLive, NodeState};
@@ -165,6 +165,7 @@ impl Fleet {
         let status = SessionStatus {
             session: open.session,
             room: open.room,
+            worker: open.worker,
             user: open.user,
             connected: false,
             flags: open.flags,
@@ -241,9 +242,13 @@ impl Fleet {
         !known && now.duration_since(since.max(self.started)) >= GRACE
     }
 
-    /// Where a room can be joined now; none when its node is not connected or not to be used.
+    /// Where a room can be joined now: in the part with the fewest people. None when its node is
+    /// not connected or not to be used.
     pub fn seat(&self, room: RoomId, record: &records::Room) -> Option<Seat> {
-        let part = record.parts.first()?;
+        let people = self.people_by_part(room, record);
+        let parts = record.parts.iter().zip(people);
+        let (part, _) =
+            parts.filter(|(part, _)| self.serves(part)).min_by_key(|(_, people)| *people)?;
         let (link, live) = self.nodes.get(&part.node)?.serving()?;
         let addresses = live.workers.get(usize::from(part.worker.0))?.clone();
         Some(Seat {
@@ -258,6 +263,52 @@ impl Fleet {
         })
     }
 
+    /// How many people are in each part of a room, in the record's order.
+    fn people_by_part(&self, room: RoomId, record: &records::Room) -> Vec<usize> {
+        let mut people = vec![0; record.parts.len()];
+        let sessions = self.rooms.get(&room).map(|room| &room.sessions);
+        for session in sessions.into_iter().flatten() {
+            let Some(held) = self.sessions.get(session) else { continue };
+            let here =
+                |part: &records::Part| part.worker == held.status.worker && part.node == held.node;
+            if let Some(place) = record.parts.iter().position(here) {
+                people[place] += 1;
+            }
+        }
+        people
+    }
+
+    /// The worker that should serve a further part of a room, when each part has at least `full`
+    /// people: the one with the fewest people of its node's workers that have none of its parts.
+    pub fn worker_for_part(
+        &self,
+        room: RoomId,
+        record: &records::Room,
+        full: usize,
+    ) -> Option<WorkerId> {
+        let core = record.parts.first()?;
+        let node = self.nodes.get(&core.node)?;
+        let (_, live) = node.serving()?;
+        let taken = |worker| {
+            record.parts.iter().any(|part| part.node == core.node && part.worker == worker)
+        };
+        let workers = (0..live.workers.len()).filter_map(|worker| u16::try_from(worker).ok());
+        let free: Vec<_> = workers.map(WorkerId).filter(|worker| !taken(*worker)).collect();
+        if free.is_empty()
+            || node.state != NodeState::Active
+            || self.people_by_part(room, record).iter().any(|people| *people < full)
+        {
+            return None;
+        }
+        let mut people = vec![0_usize; live.workers.len()];
+        for held in node.sessions.iter().filter_map(|session| self.sessions.get(session)) {
+            if let Some(count) = people.get_mut(usize::from(held.status.worker.0)) {
+                *count += 1;
+            }
+        }
+        free.into_iter().min_by_key(|worker| people[usize::from(worker.0)])
+    }
+
     /// True when a part can be joined where it is.
     pub fn serves(&self, part: &records::Part) -> bool {
         let node = self.nodes.get(&part.node);
@@ -269,27 +320,30 @@ impl Fleet {
     pub fn must_move(&self, record: &records::Room, now: Instant) -> bool {
         let Some(part) = record.parts.first() else { return true };
         let Some(node) = self.nodes.get(&part.node) else { return self.gone(&part.node, now) };
-        let shrunk = node
-            .serving()
-            .is_some_and(|(_, live)| usize::from(part.worker.0) >= live.workers.len());
+        let shrunk = node.serving().is_some_and(|(_, live)| {
+            let workers = record.parts.iter().map(|part| usize::from(part.worker.0));
+            workers.max().is_some_and(|worker| worker >= live.workers.len())
+        });
         shrunk || node.state == NodeState::Fenced || self.gone(&part.node, now)
     }
 
-    /// All registered nodes as the planner sees them. `places` names the seat of each room.
+    /// All registered nodes as the planner sees them. `places` says where each room lives.
     pub fn candidates<'a>(
         &self,
-        places: impl Iterator<Item = (RoomId, &'a records::Part)>,
+        places: impl Iterator<Item = (RoomId, &'a records::Room)>,
     ) -> Vec<Candidate> {
         let mut workers: HashMap<&NodeId, Vec<WorkerLoad>> = HashMap::new();
         for (id, node) in &self.nodes {
             let count = node.live.as_ref().map_or(0, |live| live.workers.len());
             workers.insert(id, vec![WorkerLoad::default(); count]);
         }
-        for (room, part) in places {
-            let of_node = workers.get_mut(&part.node);
-            if let Some(load) = of_node.and_then(|of| of.get_mut(usize::from(part.worker.0))) {
-                load.rooms += 1;
-                load.sessions += self.rooms.get(&room).map_or(0, |room| room.sessions.len());
+        for (room, record) in places {
+            for (part, people) in record.parts.iter().zip(self.people_by_part(room, record)) {
+                let of_node = workers.get_mut(&part.node);
+                if let Some(load) = of_node.and_then(|of| of.get_mut(usize::from(part.worker.0))) {
+                    load.rooms += 1;
+                    load.sessions += people;
+                }
             }
         }
         let candidate = |(id, node): (&NodeId, &Node)| {

@@ -112,7 +112,8 @@ impl Test {
 }
 
 fn room(node: &NodeId, worker: u16) -> Room {
-    let parts = vec![Part { part: PartId(0), node: node.clone(), worker: WorkerId(worker) }];
+    let since = Generation(3);
+    let parts = vec![Part { part: PartId(0), node: node.clone(), worker: WorkerId(worker), since }];
     Room { generation: Generation(3), mode: RoomMode::Sfu, parts }
 }
 
@@ -120,6 +121,7 @@ fn status(session: u64) -> SessionStatus {
     SessionStatus {
         session: SessionId(session),
         room: ROOM,
+        worker: WorkerId(0),
         user: UserId(100 + session),
         connected: true,
         flags: VoiceFlags::default(),

@@ -12,11 +12,15 @@ use hype_protocol::id::{BootId, Generation, NodeId, RoomId, WorkerId};
 use hype_protocol::key;
 use hype_protocol::record::{self, Part, Room};
 use hype_protocol::secret::BootKeys;
+use tokio::time::Instant;
 
 pub(super) use place::place;
 
 /// The most people in a room, whatever its channel says.
 pub const MAX_PEERS: u32 = 1_000;
+/// When each part of a room has as many people, it gets another part, on a worker of its node that
+/// has none yet.
+pub const PART_PEOPLE: usize = 50;
 
 /// All that an answer to somebody who joins is made of.
 #[derive(Debug, Clone)]
@@ -46,6 +50,8 @@ struct Known {
     mod_revision: u64,
     /// This replica is deleting it: whoever joins waits for the outcome.
     closing: bool,
+    /// This replica tries to add a part: nobody else here does until then.
+    grow_after: Option<Instant>,
 }
 
 /// All rooms that live somewhere, as the coordination store told last.
@@ -59,7 +65,7 @@ pub struct Places {
     /// The newest revision from before the store last went back; no earlier generation is above.
     floor: u64,
     /// Where rooms lived before the store went back: people may still be in them.
-    former: HashMap<RoomId, Part>,
+    former: HashMap<RoomId, Vec<Part>>,
 }
 
 impl Places {
@@ -82,7 +88,7 @@ impl Places {
         self.newest = revision;
         self.deleted.clear();
         for (room, known) in self.rooms.drain() {
-            self.former.extend(known.room.parts.into_iter().next().map(|part| (room, part)));
+            self.former.insert(room, known.room.parts);
         }
     }
 
@@ -138,7 +144,8 @@ impl Places {
         self.newest = self.newest.max(mod_revision);
         if !deleted && !newer {
             self.former.remove(&room);
-            self.rooms.insert(room, Known { room: record, mod_revision, closing: false });
+            let (closing, grow_after) = (false, None);
+            self.rooms.insert(room, Known { room: record, mod_revision, closing, grow_after });
         }
     }
 
@@ -149,9 +156,9 @@ impl Places {
         self.deleted.insert(room, revision);
     }
 
-    /// The first part of each room.
-    fn parts(&self) -> impl Iterator<Item = (RoomId, &Part)> {
-        self.rooms.iter().filter_map(|(room, known)| Some((*room, known.room.parts.first()?)))
+    /// Each room.
+    fn records(&self) -> impl Iterator<Item = (RoomId, &Room)> {
+        self.rooms.iter().map(|(room, known)| (*room, &known.room))
     }
 }
 

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use hype_protocol::coordination::{Outcome, Transaction};
-use hype_protocol::id::{NodeId, RoomId};
+use hype_protocol::id::RoomId;
 use hype_protocol::key;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
@@ -39,7 +39,7 @@ pub(in crate::voice) fn idle(
     let state = voice.state();
     empty_since.retain(|room, _| state.places.rooms.contains_key(room));
     for (room, known) in &state.places.rooms {
-        let nodes: Vec<NodeId> = known.room.parts.iter().map(|part| part.node.clone()).collect();
+        let nodes = known.room.nodes();
         if state.fleet.known_empty(*room, &nodes, now) {
             empty_since.entry(*room).or_insert(now);
         } else {
@@ -64,8 +64,8 @@ pub(in crate::voice) async fn close(voice: &Voice, room: RoomId) {
     };
     let mut transaction =
         Transaction::new().unchanged(key::room(room), known.mod_revision).delete(key::room(room));
-    for part in &known.room.parts {
-        transaction = transaction.delete(key::assignment(&part.node, room));
+    for node in known.room.nodes() {
+        transaction = transaction.delete(key::assignment(&node, room));
     }
     let outcome = voice.coordination().transact(transaction).await;
     let mut state = voice.state();

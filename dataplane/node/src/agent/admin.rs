@@ -37,6 +37,8 @@ struct RoomDump {
     room: RoomId,
     generation: Generation,
     worker: u16,
+    /// Of each of its parts here, the core first where it is here.
+    workers: Vec<u16>,
     max_peers: u32,
     sessions: Vec<SessionStatus>,
 }
@@ -84,7 +86,8 @@ pub(super) fn dump(rooms: &Rooms, hub: &Hub) -> Dump {
         .map(|(room, held)| RoomDump {
             room,
             generation: held.generation,
-            worker: held.worker.0,
+            worker: held.parts.first().map_or(0, |part| part.worker.0),
+            workers: held.parts.iter().map(|part| part.worker.0).collect(),
             max_peers: held.max_peers,
             sessions: Vec::new(),
         })

@@ -84,22 +84,22 @@ impl Agent {
         if self.seats.len() + self.waiting.len() >= self.max_sessions {
             return self.refuse(open, RefuseReason::Full);
         }
-        match self.rooms.get(open.room) {
-            Some(held) if open.generation < held.generation => {
-                self.refuse(open, RefuseReason::StaleGeneration);
+        let held = self.rooms.get(open.room);
+        let known = held.as_ref().filter(|held| open.generation <= held.generation);
+        // What was promised since the part came there holds, whatever became of other parts.
+        match known.map(|held| (held, held.part_on(open.worker))) {
+            Some((_, Some(part))) if open.generation >= part.since => {
+                self.open(waiting.open, waiting.held);
             }
-            Some(held) if open.generation == held.generation => {
-                // The answer carries that worker's address: nobody would be there.
-                if open.worker == held.worker {
-                    self.open(waiting.open, waiting.held);
-                } else {
-                    self.refuse(open, RefuseReason::Invalid);
-                }
+            // The answer carries that worker's address: nobody would be there.
+            Some((held, None)) if open.generation == held.generation => {
+                self.refuse(open, RefuseReason::Invalid);
             }
-            Some(_) | None if self.waiting.len() >= MAX_WAITING => {
+            Some((_, Some(_) | None)) => self.refuse(open, RefuseReason::StaleGeneration),
+            None if self.waiting.len() >= MAX_WAITING => {
                 self.refuse(open, RefuseReason::UnknownRoom);
             }
-            Some(_) | None => {
+            None => {
                 self.waiting.insert(open.session, waiting);
             }
         }

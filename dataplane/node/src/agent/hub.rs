@@ -253,6 +253,7 @@ mod tests {
         SessionStatus {
             session: SessionId(session),
             room: RoomId(1),
+            worker: hype_protocol::id::WorkerId(0),
             user: UserId(session),
             connected: false,
             flags: VoiceFlags::default(),

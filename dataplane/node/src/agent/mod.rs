@@ -28,7 +28,7 @@ use hype_protocol::observation::{CloseReason, FromNode, RefuseReason, SessionSta
 use hype_protocol::record::{NodeLive, NodeSpec, NodeState};
 use hype_protocol::secret::BootSecret;
 use hype_protocol::{key, record};
-use hype_sfu::{Command, Event};
+use hype_sfu::{Command, Event, Neighbour, transmit};
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
@@ -353,9 +353,20 @@ impl Agent {
         let (fenced, mailboxes) = (self.fenced(), &self.mailboxes);
         let (opened, done) = self.rooms.apply(fenced, |action| {
             let (worker, command) = match action {
-                RoomAction::Open(room, held) => {
-                    let (generation, max_peers) = (held.generation, held.max_peers);
-                    (held.worker, Command::OpenRoom { room, generation, max_peers })
+                RoomAction::Open(room, worker, held) => {
+                    let Some(part) = held.part_on(worker) else { return true };
+                    let others = held.parts.iter().filter(|other| other.worker != worker);
+                    let neighbours = others
+                        .map(|other| Neighbour {
+                            part: other.part,
+                            link: transmit::LinkId(other.worker.0),
+                        })
+                        .collect();
+                    let (generation, max_peers) = (part.since, held.max_peers);
+                    let part = part.part;
+                    let command =
+                        Command::OpenRoom { room, generation, max_peers, part, neighbours };
+                    (worker, command)
                 }
                 RoomAction::Close(room, worker) => (worker, Command::CloseRoom { room }),
             };

@@ -2,10 +2,11 @@
 //! [`reconcile`] is pure; [`Rooms`] keeps both sides and never forgets on a malformed record.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use hype_protocol::coordination::{Change, Entry};
 use hype_protocol::id::{Generation, NodeId, RoomId, WorkerId};
-use hype_protocol::record::Assignment;
+use hype_protocol::record::{AssignedPart, Assignment};
 use hype_protocol::{key, record};
 
 use super::follow::Update;
@@ -13,24 +14,44 @@ use super::follow::Update;
 /// The most rooms of a node. The store's writers keep far below it.
 const MAX_ROOMS: usize = 65_536;
 
-/// A room as its worker was last told.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// A room as its workers were last told.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Held {
     /// Its placement.
     pub generation: Generation,
-    /// Who serves it.
-    pub worker: WorkerId,
-    /// Its limit.
+    /// The limit of each part.
     pub max_peers: u32,
+    /// Its parts on this node, each on a worker of its own.
+    pub parts: Arc<[AssignedPart]>,
+    /// False when not all of them were told yet.
+    complete: bool,
+}
+
+impl Held {
+    /// The part that a worker serves.
+    pub fn part_on(&self, worker: WorkerId) -> Option<&AssignedPart> {
+        self.parts.iter().find(|part| part.worker == worker)
+    }
 }
 
 /// What must be done.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum RoomAction {
-    /// Tell the worker to serve the room, or the new generation of it.
-    Open(RoomId, Held),
+    /// Tell a worker to serve its part of the room, or the new placement of it.
+    Open(RoomId, WorkerId, Held),
     /// Tell the worker to stop serving it.
     Close(RoomId, WorkerId),
+}
+
+/// What must be done for one room: first workers stop, then others are told how it is now.
+#[derive(Debug, PartialEq, Eq)]
+pub struct RoomChange {
+    /// Which.
+    pub room: RoomId,
+    /// Who stops.
+    pub close: Vec<WorkerId>,
+    /// What is served then; none: nothing.
+    pub open: Option<Held>,
 }
 
 /// The difference between what is served and what is wanted, by room. A generation never goes
@@ -38,37 +59,35 @@ pub enum RoomAction {
 pub fn reconcile(
     current: &HashMap<RoomId, Held>,
     wanted: &HashMap<RoomId, Held>,
-) -> Vec<RoomAction> {
-    let mut actions = Vec::new();
-    for (room, held) in current {
-        if !wanted.contains_key(room) {
-            actions.push(RoomAction::Close(*room, held.worker));
+) -> Vec<RoomChange> {
+    let mut changes = Vec::new();
+    for (&room, held) in current {
+        if !wanted.contains_key(&room) {
+            let close = held.parts.iter().map(|part| part.worker).collect();
+            changes.push(RoomChange { room, close, open: None });
         }
     }
-    for (room, wanted) in wanted {
-        match current.get(room) {
-            Some(held) if wanted.generation < held.generation => {}
-            Some(held) if wanted.generation == held.generation => {
-                // One generation has one worker; only the limit may change within it.
-                if wanted.max_peers != held.max_peers {
-                    let held = Held { max_peers: wanted.max_peers, ..*held };
-                    actions.push(RoomAction::Open(*room, held));
+    for (&room, wanted) in wanted {
+        let (close, open) = match current.get(&room) {
+            Some(held) if wanted.generation < held.generation => continue,
+            Some(held) if wanted.generation == held.generation && held.complete => {
+                // One generation has one placement; only the limit may change within it.
+                if wanted.max_peers == held.max_peers {
+                    continue;
                 }
+                (Vec::new(), Held { max_peers: wanted.max_peers, ..held.clone() })
             }
             Some(held) => {
-                if held.worker != wanted.worker {
-                    actions.push(RoomAction::Close(*room, held.worker));
-                }
-                actions.push(RoomAction::Open(*room, *wanted));
+                let gone = held.parts.iter().map(|part| part.worker);
+                let gone = gone.filter(|worker| wanted.part_on(*worker).is_none());
+                (gone.collect(), wanted.clone())
             }
-            None => actions.push(RoomAction::Open(*room, *wanted)),
-        }
+            None => (Vec::new(), wanted.clone()),
+        };
+        changes.push(RoomChange { room, close, open: Some(open) });
     }
-    // A stable sort: the closing of a room that moves stays before its opening.
-    actions.sort_by_key(|action| match action {
-        RoomAction::Open(room, _) | RoomAction::Close(room, _) => *room,
-    });
-    actions
+    changes.sort_by_key(|change| change.room);
+    changes
 }
 
 /// Both sides.
@@ -89,12 +108,12 @@ impl Rooms {
 
     /// A room as it is served now.
     pub fn get(&self, room: RoomId) -> Option<Held> {
-        self.current.get(&room).copied()
+        self.current.get(&room).filter(|held| held.complete).cloned()
     }
 
     /// All rooms that are served now.
     pub fn served(&self) -> impl Iterator<Item = (RoomId, Held)> + '_ {
-        self.current.iter().map(|(room, held)| (*room, *held))
+        self.current.iter().map(|(room, held)| (*room, held.clone()))
     }
 
     /// Takes over what the store says.
@@ -141,12 +160,24 @@ impl Rooms {
 
     fn read(&self, room: RoomId, entry: &Entry) -> Option<Held> {
         let reason = match record::decode::<Assignment>(&entry.value) {
-            Ok(a) if a.room == room && a.worker.0 < self.workers => {
-                let (generation, worker, max_peers) = (a.generation, a.worker, a.max_peers);
-                return Some(Held { generation, worker, max_peers });
-            }
             Ok(a) if a.room != room => "it names another room".to_owned(),
-            Ok(a) => format!("there is no worker {}", a.worker.0),
+            Ok(a) => {
+                let parts: Arc<[AssignedPart]> = a.all_parts().into();
+                let unknown = parts.iter().find(|part| part.worker.0 >= self.workers);
+                let twice = |(at, part): (usize, &AssignedPart)| {
+                    parts[..at]
+                        .iter()
+                        .any(|other| other.worker == part.worker || other.part == part.part)
+                };
+                if let Some(part) = unknown {
+                    format!("there is no worker {}", part.worker.0)
+                } else if parts.iter().enumerate().any(twice) {
+                    "two of its parts are on one worker, or have one number".to_owned()
+                } else {
+                    let (generation, max_peers) = (a.generation, a.max_peers);
+                    return Some(Held { generation, max_peers, parts, complete: true });
+                }
+            }
             Err(error) => error.to_string(),
         };
         tracing::error!(key = entry.key, reason, "an assignment cannot be followed");
@@ -162,26 +193,28 @@ impl Rooms {
         mut tell: impl FnMut(RoomAction) -> bool,
     ) -> (Vec<RoomId>, bool) {
         let nothing = HashMap::new();
-        let actions = reconcile(&self.current, if fenced { &nothing } else { &self.wanted });
+        let changes = reconcile(&self.current, if fenced { &nothing } else { &self.wanted });
         let (mut opened, mut done) = (Vec::new(), true);
-        // A room moves only once its old worker was told: else nobody would ever close it there.
-        let mut kept_back = None;
-        for action in actions {
-            let (RoomAction::Open(room, _) | RoomAction::Close(room, _)) = action;
-            if kept_back == Some(room) || !tell(action) {
-                kept_back = Some(room);
+        for RoomChange { room, close, open } in changes {
+            // A room moves only once its old workers were told: else nobody would ever close it
+            // there.
+            if !close.into_iter().all(|worker| tell(RoomAction::Close(room, worker))) {
                 done = false;
                 continue;
             }
-            match action {
-                RoomAction::Open(room, held) => {
-                    self.current.insert(room, held);
-                    opened.push(room);
-                }
-                RoomAction::Close(room, _) => {
-                    self.current.remove(&room);
-                }
+            let Some(mut held) = open else {
+                self.current.remove(&room);
+                continue;
+            };
+            let mut workers = held.parts.iter().map(|part| part.worker);
+            held.complete =
+                workers.all(|worker| tell(RoomAction::Open(room, worker, held.clone())));
+            if held.complete {
+                opened.push(room);
             }
+            done &= held.complete;
+            // Also when only some were told: they must be told if it ends.
+            self.current.insert(room, held);
         }
         (opened, done)
     }
@@ -190,34 +223,56 @@ impl Rooms {
 #[cfg(test)]
 mod tests {
     use hype_protocol::coordination::Listing;
+    use hype_protocol::id::PartId;
 
     use super::*;
 
-    /// `room:generation@worker/max_peers`, separated by spaces.
+    /// `room:generation@worker+worker/max_peers`, separated by spaces: a part on each worker.
     fn rooms(text: &str) -> HashMap<RoomId, Held> {
         let one = |text: &str| {
-            let mut parts =
-                text.split([':', '@', '/']).map(|n| n.parse::<u16>().expect("a number"));
-            let mut next = || parts.next().expect("four numbers");
-            let (room, generation, worker, max_peers) = (next(), next(), next(), next());
+            let number = |text: &str| text.parse::<u16>().expect("a number");
+            let (room, rest) = text.split_once(':').expect("a room");
+            let (generation, rest) = rest.split_once('@').expect("a generation");
+            let (workers, max_peers) = rest.split_once('/').expect("workers");
+            let since = Generation(number(generation).into());
+            let parts = workers.split('+').zip(0..).map(|(worker, part)| AssignedPart {
+                part: PartId(part),
+                worker: WorkerId(number(worker)),
+                since,
+            });
             let held = Held {
-                generation: Generation(generation.into()),
-                worker: WorkerId(worker),
-                max_peers: max_peers.into(),
+                generation: since,
+                max_peers: number(max_peers).into(),
+                parts: parts.collect(),
+                complete: true,
             };
-            (RoomId(room.into()), held)
+            (RoomId(number(room).into()), held)
         };
         text.split_whitespace().map(one).collect()
     }
 
     fn text(actions: &[RoomAction]) -> String {
         let one = |action: &RoomAction| match action {
-            RoomAction::Open(room, held) => {
-                format!("+{room}:{}@{}/{}", held.generation, held.worker.0, held.max_peers)
+            RoomAction::Open(room, worker, held) => {
+                format!("+{room}:{}@{}/{}", held.generation, worker.0, held.max_peers)
             }
             RoomAction::Close(room, worker) => format!("-{room}@{}", worker.0),
         };
         actions.iter().map(one).collect::<Vec<_>>().join(" ")
+    }
+
+    /// All actions of the changes, as if each was told.
+    fn told(changes: Vec<RoomChange>) -> Vec<RoomAction> {
+        let one = |RoomChange { room, close, open }: RoomChange| {
+            let mut actions: Vec<_> =
+                close.into_iter().map(|worker| RoomAction::Close(room, worker)).collect();
+            if let Some(held) = open {
+                let opens = held.parts.iter().map(|part| part.worker);
+                actions.extend(opens.map(|worker| RoomAction::Open(room, worker, held.clone())));
+            }
+            actions
+        };
+        changes.into_iter().flat_map(one).collect()
     }
 
     #[test]
@@ -235,8 +290,14 @@ mod tests {
             ("1:5@0/50", "1:5@1/50", ""),
             ("1:5@0/50", "1:5@0/60", "+1:5@0/60"),
             ("1:5@0/50", "1:5@1/60", "+1:5@0/60"),
+            // Parts are added and go; those that stay are told of it.
+            ("1:5@0/50", "1:6@0+1/50", "+1:6@0/50 +1:6@1/50"),
+            ("1:5@0+1/50", "1:6@1/50", "-1@0 +1:6@1/50"),
+            ("1:5@0+2/50", "1:5@0+1/50", ""),
+            ("1:5@0+1/50", "1:5@0+1/60", "+1:5@0/60 +1:5@1/60"),
+            ("1:5@0+1/50", "", "-1@0 -1@1"),
         ] {
-            let found = text(&reconcile(&rooms(current), &rooms(wanted)));
+            let found = text(&told(reconcile(&rooms(current), &rooms(wanted))));
             assert_eq!(found, actions, "{current} → {wanted}");
         }
     }
@@ -245,9 +306,10 @@ mod tests {
         let assignment = Assignment {
             room: RoomId(room),
             generation: Generation(generation),
-            part: hype_protocol::id::PartId(0),
+            part: PartId(0),
             worker: WorkerId(worker),
             max_peers: 10,
+            parts: Vec::new(),
         };
         Entry {
             key: key::assignment(node, RoomId(room)),
@@ -299,6 +361,36 @@ mod tests {
     }
 
     #[test]
+    fn a_room_of_which_one_part_was_told_is_not_there_yet_and_can_still_end() {
+        let node: NodeId = "n1".parse().expect("a valid name");
+        let mut entry = entry(&node, 1, 5, 0);
+        let mut assignment: Assignment = record::decode(&entry.value).expect("we wrote it");
+        let part = |number, since| AssignedPart {
+            part: PartId(number),
+            worker: WorkerId(number),
+            since: Generation(since),
+        };
+        assignment.parts = vec![part(0, 3), part(1, 5)];
+        entry.value = record::encode(&assignment);
+        for end in [false, true] {
+            let mut rooms = Rooms::new(&node, 2);
+            rooms.update(Update::Reload(vec![entry.clone()]));
+            let tell = |action| !matches!(action, RoomAction::Open(_, WorkerId(1), _));
+            assert_eq!(rooms.apply(false, tell), (vec![], false));
+            assert_eq!(rooms.get(RoomId(1)), None);
+            let mut told = Vec::new();
+            rooms.apply(end, |action| {
+                told.push(action);
+                true
+            });
+            let expected = if end { "-1@0 -1@1" } else { "+1:5@0/10 +1:5@1/10" };
+            assert_eq!(text(&told), expected);
+            let since = rooms.get(RoomId(1)).map(|held| held.parts[0].since);
+            assert_eq!(since, (!end).then_some(Generation(3)));
+        }
+    }
+
+    #[test]
     fn a_room_does_not_move_before_its_old_worker_was_told() {
         let node: NodeId = "n1".parse().expect("a valid name");
         let mut rooms = Rooms::new(&node, 2);
@@ -308,7 +400,7 @@ mod tests {
         let (opened, done) =
             rooms.apply(false, |action| !matches!(action, RoomAction::Close(_, WorkerId(0))));
         assert_eq!((opened, done), (vec![RoomId(2)], false), "only worker 0's mailbox is full");
-        assert_eq!(rooms.get(RoomId(1)).map(|held| held.worker), Some(WorkerId(0)));
+        assert_eq!(rooms.get(RoomId(1)).map(|held| held.parts[0].worker), Some(WorkerId(0)));
         let mut told = Vec::new();
         rooms.apply(false, |action| {
             told.push(action);

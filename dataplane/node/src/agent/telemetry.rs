@@ -106,6 +106,9 @@ impl Telemetry {
             busiest = busiest.max(busy);
             let number = number.to_string();
             gauge!("hype_worker_busy_ratio", "worker" => number.clone()).set(busy);
+            let forwarded = worker.engine().find(|(name, _)| *name == "forwarded");
+            counter!("hype_worker_forwarded_total", "worker" => number.clone())
+                .absolute(forwarded.map_or(0, |(_, count)| count));
             gauge!("hype_worker_sessions", "worker" => number).set(worker.sessions());
         }
         if let Some(percent) = self.process.cpu_percent() {
@@ -255,6 +258,7 @@ mod tests {
         SessionStatus {
             session: SessionId(session),
             room: RoomId(room),
+            worker: hype_protocol::id::WorkerId(0),
             user: UserId(session),
             connected,
             flags: VoiceFlags::default(),

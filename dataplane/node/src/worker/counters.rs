@@ -35,6 +35,8 @@ engine_counters! {
     receiver_estimates
     checks_answered
     events_dropped
+    link_frames_in
+    link_frames_out
 }
 
 /// Shared, written by one worker, read by anyone. Numbers are since the worker's start, and each is

@@ -1,9 +1,11 @@
 //! One worker: a pinned thread that owns its sockets, its back end and its engine, and runs
 //! receive batch → engine → transmit batch → timers. Nobody else touches what it owns (DESIGN rule
-//! 2): commands come by a mailbox, events leave by a queue, numbers by relaxed atomics.
+//! 2): commands come by a mailbox, events leave by a queue, numbers by relaxed atomics; what the parts
+//! of a room tell each other goes by rings between workers.
 
 mod clock;
 mod counters;
+mod links;
 mod mailbox;
 mod transmit;
 mod turn;
@@ -71,14 +73,36 @@ pub struct Handle {
     thread: Option<JoinHandle<()>>,
 }
 
-/// Starts a worker and returns when it serves its sockets.
+/// Starts a worker that is linked to no other, and returns when it serves its sockets.
 ///
 /// # Errors
 /// When the thread or its back end cannot be made. A core that it cannot be pinned to is only
 /// logged.
 pub fn start(settings: Settings) -> Result<Handle, StartError> {
+    let mut handles = start_joined(vec![settings])?;
+    handles.pop().ok_or(StartError::Ended)
+}
+
+/// Starts the workers of a node, linked each with each, and returns when all serve their sockets.
+/// A worker's place in the list is its [`hype_sfu::LinkId`].
+///
+/// # Errors
+/// As [`start`]; those that have started are stopped then.
+pub fn start_joined(settings: Vec<Settings>) -> Result<Vec<Handle>, StartError> {
+    let wakes = settings.iter().map(|_| EventFd::new().map(Arc::new));
+    let wakes = wakes.collect::<io::Result<Vec<_>>>().map_err(StartError::Thread)?;
+    let bells: Vec<_> = wakes.iter().map(|wake| links::Doorbell::new(Arc::clone(wake))).collect();
+    let ends = wakes.into_iter().zip(links::join(&bells));
+    let workers = settings.into_iter().zip(ends);
+    workers.map(|(settings, (wake, links))| start_one(settings, wake, links)).collect()
+}
+
+fn start_one(
+    settings: Settings,
+    wake: Arc<EventFd>,
+    links: links::Links,
+) -> Result<Handle, StartError> {
     let id = settings.id;
-    let wake = Arc::new(EventFd::new().map_err(StartError::Thread)?);
     let commands = Mailbox::new(MAILBOX, Arc::clone(&wake));
     let (outbox, events) = mailbox::events(EVENTS).map_err(StartError::Thread)?;
     let counters = Arc::new(Counters::default());
@@ -86,6 +110,7 @@ pub fn start(settings: Settings) -> Result<Handle, StartError> {
     let (report, started) = mpsc::channel();
     let worker = Worker {
         settings,
+        links,
         commands: commands.queue(),
         outbox,
         counters: Arc::clone(&counters),

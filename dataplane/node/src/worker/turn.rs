@@ -1,5 +1,6 @@
-//! The worker's loop. One turn: read the clock once, hand a batch of datagrams to the engine, do
-//! commands and due timers, pass events on, then sleep in the kernel, which sends what was queued.
+//! The worker's loop. One turn: read the clock once, hand a batch of datagrams and of other workers'
+//! frames to the engine, do commands and due timers, pass events on, then sleep in the kernel, which
+//! sends what was queued.
 //! No allocation, log or lock on the way of a packet.
 
 use std::io;
@@ -10,10 +11,11 @@ use std::sync::mpsc::Sender;
 use std::time::Duration;
 
 use crossbeam_queue::ArrayQueue;
-use hype_sfu::{Command, Engine, Event, Timestamp};
+use hype_sfu::{Command, Engine, Event, LinkId, Timestamp};
 
 use super::clock::Clock;
 use super::counters::Counters;
+use super::links::Links;
 use super::mailbox::Outbox;
 use super::transmit::EngineTransmit;
 use super::{MAILBOX, Settings};
@@ -21,6 +23,8 @@ use crate::io::{self as datagrams, DatagramIo, EventFd, IoKind, Opened, Transmit
 
 /// Commands of one turn: a flood of joins must not hold up the packets of those who talk.
 const COMMANDS_PER_TURN: usize = 64;
+/// Frames of one other worker in one turn: what waits longer than that finds its ring full.
+const FRAMES_PER_TURN: usize = 64;
 /// How often counters are published while there is work.
 const PUBLISH_EVERY: Duration = Duration::from_millis(100);
 /// The longest sleep: counters stay fresh in silence, too.
@@ -31,6 +35,7 @@ const EVENT_RETRY: Duration = Duration::from_millis(5);
 /// What the thread takes along.
 pub(super) struct Worker {
     pub settings: Settings,
+    pub links: Links,
     pub commands: Arc<ArrayQueue<Command>>,
     pub outbox: Outbox<Event>,
     pub counters: Arc<Counters>,
@@ -42,6 +47,7 @@ pub(super) struct Worker {
 struct Turns<I> {
     io: I,
     engine: Engine,
+    links: Links,
     clock: Clock,
     commands: Arc<ArrayQueue<Command>>,
     outbox: Outbox<Event>,
@@ -90,6 +96,7 @@ impl Worker {
         let mut turns = Turns {
             io,
             engine: Engine::new(config),
+            links: self.links,
             clock,
             commands: self.commands,
             outbox: self.outbox,
@@ -124,32 +131,53 @@ fn pin(settings: &Settings) {
 impl<I: DatagramIo> Turns<I> {
     fn turn(&mut self) -> io::Result<()> {
         let now = self.clock.now();
-        let engine = &mut self.engine;
+        let (engine, links) = (&mut self.engine, &mut self.links);
         self.io.receive(|datagram, transmit| {
             engine.handle_datagram(
                 now,
                 datagram.local,
                 datagram.source,
                 datagram.payload,
-                &mut EngineTransmit(transmit),
+                &mut EngineTransmit(transmit, links),
             );
         });
+        self.do_links(now);
         self.do_commands(now, COMMANDS_PER_TURN);
         if self.engine.poll_timeout() <= now {
-            self.engine.handle_timeout(now, &mut EngineTransmit(self.io.transmit()));
+            self.engine
+                .handle_timeout(now, &mut EngineTransmit(self.io.transmit(), &mut self.links));
         }
         let waiting = self.pass_events_on();
         if now.since(self.published.at) >= PUBLISH_EVERY {
             self.publish(now);
         }
+        self.links.announce();
         let timeout = self.sleep(waiting);
-        self.io.wait(Some(timeout))
+        let result = self.io.wait(Some(timeout));
+        self.links.awake();
+        result
+    }
+
+    /// Hands frames of other workers to the engine.
+    fn do_links(&mut self, now: Timestamp) {
+        for from in (0..self.links.count()).map(LinkId) {
+            for _ in 0..FRAMES_PER_TURN {
+                let Some(mut frame) = self.links.take(from) else { break };
+                let out = &mut EngineTransmit(self.io.transmit(), &mut self.links);
+                self.engine.handle_link(now, from, frame.bytes(), out);
+                self.links.give_back(from, frame);
+            }
+        }
     }
 
     fn do_commands(&mut self, now: Timestamp, most: usize) {
         for _ in 0..most {
             let Some(command) = self.commands.pop() else { return };
-            self.engine.handle_command(now, command, &mut EngineTransmit(self.io.transmit()));
+            self.engine.handle_command(
+                now,
+                command,
+                &mut EngineTransmit(self.io.transmit(), &mut self.links),
+            );
         }
     }
 
@@ -166,7 +194,7 @@ impl<I: DatagramIo> Turns<I> {
     }
 
     fn sleep(&self, events_waiting: bool) -> Duration {
-        if !self.commands.is_empty() {
+        if !self.commands.is_empty() || !self.links.may_sleep() {
             return Duration::ZERO;
         }
         // Read anew: a long turn must not make a timer late by its own length.
@@ -190,6 +218,7 @@ impl<I: DatagramIo> Turns<I> {
         let now = self.clock.now();
         self.do_commands(now, MAILBOX);
         self.io.transmit().flush();
+        self.links.announce();
         self.pass_events_on();
         self.publish(now);
         self.io.wait(Some(Duration::ZERO))

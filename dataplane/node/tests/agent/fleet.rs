@@ -120,6 +120,7 @@ impl Running {
             part: PartId(0),
             worker: WorkerId(worker),
             max_peers: 100,
+            parts: Vec::new(),
         };
         self.put(key::assignment(&self.live.node, room), &assignment).await;
     }

@@ -1,10 +1,11 @@
 //! Commands from the agent: rooms and sessions come and go, keys arrive, flags change.
 //! They come at control rate and may allocate.
 
-use hype_protocol::id::{Generation, RoomId, SessionId};
+use hype_protocol::id::{Generation, PartId, RoomId, SessionId};
 use hype_protocol::observation::{CloseReason, FlagsChange, Keying, OpenSession, RefuseReason};
 use hype_protocol::secret::SrtpKeying;
 
+use crate::command::Neighbour;
 use crate::drop_reason::DropReason;
 use crate::event::Event;
 use crate::room::Room;
@@ -22,13 +23,23 @@ const MAX_NATIVE: usize = 1 << 20;
 const MAX_ROOMS: usize = 1 << 17;
 
 impl Engine {
-    pub(super) fn open_room(&mut self, id: RoomId, generation: Generation, max_peers: u32) {
-        if let Some(&key) = self.by_room.get(&id) {
+    /// Serves a part of a room, or takes over a newer placement of it.
+    pub(super) fn open_room(
+        &mut self,
+        id: RoomId,
+        (generation, max_peers): (Generation, u32),
+        part: PartId,
+        neighbours: Vec<Neighbour>,
+        now: Timestamp,
+    ) {
+        let key = if let Some(&key) = self.by_room.get(&id) {
             let room = &mut self.rooms[key];
-            if generation >= room.generation {
-                room.generation = generation;
-                room.max_peers = max_peers;
+            if generation < room.generation {
+                return;
             }
+            room.generation = generation;
+            room.max_peers = max_peers;
+            key
         } else if self.rooms.len() < MAX_ROOMS {
             // Beyond the limit the room stays unknown, and sessions for it are refused as such.
             let slots = usize::from(self.config.voice_slots);
@@ -36,7 +47,14 @@ impl Engine {
             let key = self.rooms.insert(room);
             self.by_room.insert(id, key);
             self.room_deadlines.reserve(key + 1);
-        }
+            key
+        } else {
+            // Beyond the limit the room stays unknown, and sessions for it are refused as such.
+            return;
+        };
+        self.rooms[key].set_parts(part, neighbours, &mut self.random);
+        self.room_deadlines.set_earlier(key, now);
+        self.seek_all(key, now);
     }
 
     pub(super) fn close_room(&mut self, id: RoomId, now: Timestamp) {
@@ -192,6 +210,7 @@ impl Engine {
             self.end_producer(key, kind);
         }
         let session = self.sessions.remove(key);
+        self.tell_watchers(session.room, session.id.source());
         for address in &session.addresses {
             self.addresses.remove(address, key);
         }

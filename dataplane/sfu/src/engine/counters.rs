@@ -37,6 +37,10 @@ pub struct Counters {
     pub checks_answered: u64,
     /// Events that were dropped because the queue to the agent was full; DTLS not included.
     pub events_dropped: u64,
+    /// Frames from other parts of rooms.
+    pub link_frames_in: u64,
+    /// Frames to other parts of rooms.
+    pub link_frames_out: u64,
 }
 
 impl Counters {

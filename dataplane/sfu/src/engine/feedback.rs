@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::drop_reason::DropReason;
 use crate::event::Event;
+use crate::room::remote::Publisher;
 use crate::time::Timestamp;
 use crate::transmit::{Destination, Transmit};
 use crate::wire::rtcp::{Compound, Nack, Packet, ReportBlock, SenderReport};
@@ -125,10 +126,21 @@ impl Engine {
         let slot = peer.video.iter().position(|consumer| consumer.ssrc == nack.media_ssrc);
         let Some(slot) = slot else { return };
         let Some(view) = peer.video[slot].view else { return };
-        let Some(publisher) = peer.video[slot].publisher else { return };
-        let Some(source) = room.peers.get(publisher) else { return };
-        let csrc = source.source.0;
-        let Some(producer) = self.sessions[source.session].producer(view.kind) else { return };
+        // Of a publisher in another part, his mirror here keeps what was sent.
+        let producer = match peer.video[slot].publisher {
+            None => return,
+            Some(Publisher::Here(publisher)) => {
+                let Some(source) = room.peers.get(publisher) else { return };
+                self.sessions[source.session].producer(view.kind)
+            }
+            Some(Publisher::There(key)) => {
+                let remotes = room.shared.as_ref().map(|shared| &shared.remotes);
+                let mirror = remotes.and_then(|remotes| remotes.get(key)?.mirror(view.kind));
+                mirror.map(|mirror| &mirror.producer)
+            }
+        };
+        let Some(producer) = producer else { return };
+        let csrc = view.source.0;
         let peer = &mut room.peers[session.peer];
         for number in nack.sequence_numbers().take(MAX_RESENT) {
             self.counters.nacks_received += 1;
@@ -147,20 +159,17 @@ impl Engine {
 
     /// A viewer cannot decode: its layer's publisher is asked for a key frame, at the layer's pace.
     fn want_key_frame(&mut self, key: usize, ssrc: u32, now: Timestamp) {
-        let session = &self.sessions[key];
-        let room = &self.rooms[session.room];
-        let consumers = &room.peers[session.peer].video;
+        let room = self.sessions[key].room;
+        let consumers = &self.rooms[room].peers[self.sessions[key].peer].video;
         let Some(consumer) = consumers.iter().find(|consumer| consumer.ssrc == ssrc) else {
             return;
         };
         let (Some(view), Some(publisher)) = (consumer.view, consumer.publisher) else { return };
         let Some(layer) = consumer.current.or(consumer.target) else { return };
-        let Some(source) = room.peers.get(publisher).map(|peer| peer.session) else { return };
-        let Some(producer) = self.sessions[source].producer_mut(view.kind) else { return };
+        let Some(producer) = self.producer_of_mut(room, publisher, view.kind) else { return };
         if let Some(layer) = producer.layers.get_mut(usize::from(layer)) {
             layer.key_frame.want();
-            let due = layer.key_frame.due_at().max(now);
-            self.session_deadlines.set_earlier(source, due);
+            self.feedback_due(room, publisher, now);
         }
     }
 }

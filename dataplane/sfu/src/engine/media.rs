@@ -2,41 +2,29 @@
 //! This is the path of every packet: nothing here allocates once a stream is known.
 
 use hype_protocol::media::{Codec, SourceKind};
-use hype_protocol::observation::ViewState;
 
 use crate::congestion::arrival::Arrivals;
-use crate::congestion::missing::Arrival;
 use crate::congestion::unwrap_u16;
 use crate::drop_reason::DropReason;
 use crate::event::Event;
 use crate::room::VoicePacket;
-use crate::room::picture::Picture;
 use crate::room::producer::{Producer, SILENCE};
+use crate::room::remote::Publisher;
 use crate::room::speaker::Activity;
-use crate::room::viewer::{Extra, SoundPacket, VideoPacket};
+use crate::room::viewer::{Extra, SoundPacket};
 use crate::time::Timestamp;
 use crate::transmit::{Destination, Transmit};
 use crate::transport::srtp::InboundStream;
 use crate::wire::header_extension::Extensions;
 use crate::wire::rtp::Header;
 
+use super::deliver::Incoming;
 use super::session::Role;
 use super::{Engine, emit};
 
 /// Opus sends nothing longer than this to say that there is nothing to hear (RFC 6716 §3.1: a
 /// frame of one byte or none).
 const DTX_PAYLOAD: usize = 2;
-
-/// A video packet on its way from its stream to its viewers.
-struct Incoming<'a> {
-    role: Role,
-    codec: Codec,
-    /// The number of the stream it belongs to (of the repaired one, for a retransmission).
-    index: u64,
-    timestamp: u32,
-    marker: bool,
-    extra: Extra<'a>,
-}
 
 impl Engine {
     #[inline]
@@ -113,7 +101,7 @@ impl Engine {
                     None => Activity::Unmeasured,
                 };
                 let packet = VoicePacket {
-                    run: u64::from(number) << 32 | session.peer as u64 & 0xffff_ffff,
+                    run: number,
                     index,
                     timestamp: header.timestamp,
                     marker: header.marker,
@@ -247,135 +235,21 @@ impl Engine {
         }
         let began = !layer.flowing;
         layer.flowing = true;
+        if !(other_codec || restarted || began) {
+            return Ok(());
+        }
+        producer.untold = true;
+        let session = &self.sessions[key];
+        let (room, source) = (session.room, session.id.source());
+        let publisher = Publisher::Here(session.peer);
         if other_codec || restarted {
-            self.restart_viewers(key, kind, (!other_codec).then_some(role.layer));
+            self.restart_viewers(room, publisher, kind, (!other_codec).then_some(role.layer));
             if other_codec {
                 self.emit_status(key);
             }
         }
-        if other_codec || restarted || began {
-            self.select_layers(key, kind);
-        }
-        Ok(())
-    }
-
-    fn forward_sound<T: Transmit>(
-        &mut self,
-        now: Timestamp,
-        key: usize,
-        packet: &SoundPacket<'_>,
-        out: &mut T,
-    ) -> Result<(), DropReason> {
-        let session = &self.sessions[key];
-        let Some(producer) = session.producer(SourceKind::ScreenAudio) else {
-            return Err(DropReason::NotWatched);
-        };
-        let room = &mut self.rooms[session.room];
-        if producer.viewers.is_empty() {
-            return Err(DropReason::NotWatched);
-        }
-        for viewer in &producer.viewers {
-            let Some(peer) = room.peers.get_mut(viewer.peer) else { continue };
-            if peer.flags.deafened() {
-                continue;
-            }
-            let sent = peer.send_sound(viewer.slot, packet, now, &mut self.counters, out);
-            if let Err(reason) = sent {
-                self.counters.drops.count(reason);
-            }
-        }
-        Ok(())
-    }
-
-    fn forward_video<T: Transmit>(
-        &mut self,
-        now: Timestamp,
-        key: usize,
-        packet: &Incoming<'_>,
-        payload: &mut [u8],
-        out: &mut T,
-    ) -> Result<(), DropReason> {
-        let Incoming { role, codec, index, .. } = *packet;
-        let session = &mut self.sessions[key];
-        let (room, csrc) = (session.room, session.id.source().0);
-        let Some(producer) = session.producer_mut(role.kind) else {
-            return Err(DropReason::NotWatched);
-        };
-        let run = producer.run_of(usize::from(role.layer));
-        let layer =
-            producer.layers.get_mut(usize::from(role.layer)).ok_or(DropReason::UnknownRid)?;
-        if layer.missing.leaps(index) && !layer.restarts.is_ready(now) {
-            return Err(DropReason::RestartTooSoon);
-        }
-        let arrival = layer.missing.note(index, now);
-        match arrival {
-            Arrival::Newest | Arrival::Recovered => {}
-            Arrival::Duplicate => return Err(DropReason::Duplicate),
-            Arrival::TooMuchLost => {
-                layer.restarts.note(now);
-                // Nothing that refers to the lost pictures can be shown.
-                self.restart_viewers(key, role.kind, Some(role.layer));
-                self.select_layers(key, role.kind);
-            }
-        }
-        let Some(producer) = self.sessions[key].producer_mut(role.kind) else {
-            return Err(DropReason::NotWatched);
-        };
-        let layer = &mut producer.layers[usize::from(role.layer)];
-        let newest = arrival != Arrival::Recovered;
-        let stream = layer.stream;
-        let picture = if payload.is_empty() {
-            // Padding takes a sequence number all the same, so viewers get it too.
-            Picture::default()
-        } else {
-            Picture::read(codec, payload, packet.extra.dependency_descriptor)
-                .map_err(|_| DropReason::PayloadMalformed)?
-        };
-        if picture.key_frame_start && newest {
-            layer.key_frame.settle();
-        }
-        if let Some(cache) = &mut layer.cache {
-            cache.insert(index, packet.extra.encode(&mut [0; 255]), payload);
-        }
-        let due = producer.feedback_due_at();
-        if due != Timestamp::NEVER {
-            self.session_deadlines.set_earlier(key, due);
-        }
-        let producer = &*producer;
-        let packet = VideoPacket {
-            producer: producer.run,
-            stream,
-            run,
-            layer: role.layer,
-            codec,
-            index,
-            newest,
-            timestamp: packet.timestamp,
-            marker: packet.marker,
-            csrc,
-            picture,
-            extra: packet.extra,
-        };
-        let room = &mut self.rooms[room];
-        if producer.viewers.is_empty() {
-            return Err(DropReason::NotWatched);
-        }
-        for viewer in &producer.viewers {
-            let Some(peer) = room.peers.get_mut(viewer.peer) else { continue };
-            match peer.send_video(viewer.slot, &packet, payload, now, &mut self.counters, out) {
-                Ok(true) => {
-                    let slot = usize::from(viewer.slot);
-                    if peer.video[slot].set_state(Some(ViewState::Live)) {
-                        let (session, slot) = (peer.id, viewer.slot);
-                        let event = Event::View { session, slot, state: ViewState::Live };
-                        emit(&mut self.events, &mut self.counters, event);
-                    }
-                }
-                // Of a simulcast producer each viewer gets one layer: that is no drop.
-                Ok(false) | Err(DropReason::NotWatched) => {}
-                Err(reason) => self.counters.drops.count(reason),
-            }
-        }
+        self.tell_watchers(room, source);
+        self.select_layers(room, publisher, kind, now);
         Ok(())
     }
 }

@@ -1,5 +1,5 @@
 //! The engine itself: sessions, rooms, and the verbs by which a worker drives them.
-//! `handle_datagram`, `handle_command` and `handle_timeout` change state and write datagrams into
+//! `handle_datagram`, `handle_link`, `handle_command` and `handle_timeout` change state and write datagrams into
 //! the caller's transmit queue; `poll_timeout` and `poll_event` tell what is to be done next.
 //! Sessions and rooms lie in slabs and refer to each other by key. It never asks for the time.
 
@@ -8,9 +8,11 @@ mod command;
 pub(crate) mod counters;
 mod datagram;
 mod deadline;
+mod deliver;
 mod events;
 mod feedback;
 mod limits;
+mod link;
 mod media;
 pub(crate) mod random;
 mod report;
@@ -18,6 +20,7 @@ mod session;
 mod statistics;
 mod timer;
 mod view;
+mod watch;
 
 use std::collections::{HashMap, HashSet};
 use std::fmt;
@@ -175,8 +178,8 @@ impl Engine {
     /// Obeys the agent.
     pub fn handle_command<T: Transmit>(&mut self, now: Timestamp, command: Command, out: &mut T) {
         match command {
-            Command::OpenRoom { room, generation, max_peers } => {
-                self.open_room(room, generation, max_peers);
+            Command::OpenRoom { room, generation, max_peers, part, neighbours } => {
+                self.open_room(room, (generation, max_peers), part, neighbours, now);
             }
             Command::CloseRoom { room } => self.close_room(room, now),
             Command::Open(open) => self.open(now, *open),
@@ -198,7 +201,7 @@ impl Engine {
             self.session_timeout(session, now, out);
         }
         while let Some(room) = self.room_deadlines.pop_due(now) {
-            self.room_timeout(room, now);
+            self.room_timeout(room, now, out);
         }
         if self.statistics.due_at() <= now {
             self.collect_statistics(now);
@@ -236,7 +239,8 @@ impl Engine {
 
     /// All sessions as they stand, for a snapshot.
     pub fn statuses(&self) -> impl Iterator<Item = SessionStatus> {
-        self.sessions.iter().map(|(_, session)| session.status())
+        let worker = self.config.worker;
+        self.sessions.iter().map(move |(_, session)| session.status(worker))
     }
 
     fn emit(&mut self, event: Event) {
@@ -245,7 +249,7 @@ impl Engine {
 
     /// Tells the agent how a session stands.
     fn emit_status(&mut self, key: usize) {
-        let status = Box::new(self.sessions[key].status());
+        let status = Box::new(self.sessions[key].status(self.config.worker));
         self.emit(Event::Session(status));
     }
 

@@ -4,9 +4,14 @@
 
 use std::time::Duration;
 
+use hype_protocol::media::SourceKind;
+use slab::Slab;
+
 use crate::congestion::arrival::SPAN;
 use crate::drop_reason::DropReason;
+use crate::room::Room;
 use crate::room::peer::Peer;
+use crate::room::remote::Publisher;
 use crate::room::rewriter::Rewriter;
 use crate::time::Timestamp;
 use crate::transmit::{MAX_DATAGRAM, Transmit};
@@ -185,19 +190,17 @@ impl Engine {
         }
         for slot in 0..room.peers[session.peer].video.len() {
             let consumer = &room.peers[session.peer].video[slot];
-            let publisher = consumer
-                .publisher
-                .and_then(|publisher| room.peers.get(publisher))
-                .and_then(|peer| self.sessions.get(peer.session));
             let Some(flow) = &consumer.flow else { continue };
-            let view = consumer.view;
-            let video =
-                publisher.zip(view).zip(consumer.current).and_then(|((from, view), layer)| {
-                    timestamp_by_publisher(from, view.kind, layer, &flow.rewriter, 90_000, ntp)
-                });
-            let sound = publisher.zip(flow.sound.as_ref()).and_then(|(from, sound)| {
-                let kind = hype_protocol::media::SourceKind::ScreenAudio;
-                timestamp_by_publisher(from, kind, 0, &sound.rewriter, 48_000, ntp)
+            let clock = |kind, layer| {
+                let publisher = consumer.publisher?;
+                clock_of(&self.sessions, room, publisher, kind, layer)
+            };
+            let video = consumer.view.zip(consumer.current).and_then(|(view, layer)| {
+                timestamp_by_publisher(clock(view.kind, layer)?, &flow.rewriter, 90_000, ntp)
+            });
+            let sound = flow.sound.as_ref().and_then(|sound| {
+                let clock = clock(SourceKind::ScreenAudio, 0)?;
+                timestamp_by_publisher(clock, &sound.rewriter, 48_000, ntp)
             });
             let consumer = &mut room.peers[session.peer].video[slot];
             let Some(flow) = &mut consumer.flow else { continue };
@@ -215,20 +218,42 @@ impl Engine {
     }
 }
 
+/// What binds the timestamps of a publisher's layer to our clock: a moment of his last sender
+/// report, here or as his part of the room told it.
+fn clock_of(
+    sessions: &Slab<Session>,
+    room: &Room,
+    publisher: Publisher,
+    kind: SourceKind,
+    layer: u8,
+) -> Option<(u64, u32)> {
+    match publisher {
+        Publisher::Here(peer) => sessions.get(room.peers.get(peer)?.session)?.clock(kind, layer),
+        Publisher::There(key) => {
+            let mirror = room.shared.as_ref()?.remotes.get(key)?.mirror(kind)?;
+            *mirror.clocks.get(usize::from(layer))?
+        }
+    }
+}
+
+impl Session {
+    /// The moment of a layer's last sender report by our clock, and its RTP timestamp.
+    pub(super) fn clock(&self, kind: SourceKind, layer: u8) -> Option<(u64, u32)> {
+        let number = self.producer(kind)?.layers.get(usize::from(layer))?.stream;
+        let stream = self.streams.iter().find(|stream| stream.number == number)?;
+        let (reported, timestamp, _) = stream.sender_report?;
+        Some((reported.wrapping_add_signed(self.clock_offset?), timestamp))
+    }
+}
+
 /// The outgoing timestamp at our time `ntp`, by the publisher's own sender report, so that a
 /// picture and its sound stay together (RFC 3550 §6.4.1).
 fn timestamp_by_publisher(
-    publisher: &Session,
-    kind: hype_protocol::media::SourceKind,
-    layer: u8,
+    (reported, reported_timestamp): (u64, u32),
     rewriter: &Rewriter,
     clock_rate: u32,
     ntp: u64,
 ) -> Option<u32> {
-    let number = publisher.producer(kind)?.layers.get(usize::from(layer))?.stream;
-    let stream = publisher.streams.iter().find(|stream| stream.number == number)?;
-    let (reported_ntp, reported_timestamp, _) = stream.sender_report?;
-    let reported = reported_ntp.wrapping_add_signed(publisher.clock_offset?);
     let mapped = rewriter.map_timestamp(reported_timestamp)?;
     let elapsed = i128::from(ntp.wrapping_sub(reported).cast_signed());
     let ticks = (elapsed * i128::from(clock_rate)) >> 32;

@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use hype_protocol::id::WorkerId;
 use hype_protocol::media::SourceKind;
 use hype_protocol::observation::{ProducerStatus, SessionStats, SessionStatus};
 use hype_protocol::unit::Bitrate;
@@ -80,11 +81,12 @@ impl Engine {
 
 impl Session {
     /// As the agent knows it.
-    pub(super) fn status(&self) -> SessionStatus {
+    pub(super) fn status(&self, worker: WorkerId) -> SessionStatus {
         let producers = self.producers.iter().flatten();
         SessionStatus {
             session: self.id,
             room: self.room_id,
+            worker,
             user: self.user,
             connected: self.connected,
             flags: self.flags,

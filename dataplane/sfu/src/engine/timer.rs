@@ -8,6 +8,7 @@ use hype_protocol::observation::CloseReason;
 
 use crate::event::Event;
 use crate::room::producer::SILENCE;
+use crate::room::remote::Publisher;
 use crate::time::Timestamp;
 use crate::transmit::Transmit;
 
@@ -51,9 +52,15 @@ impl Engine {
                 continue;
             }
             running = true;
-            producer.refresh_flow(now);
+            let changed = producer.refresh_flow(now);
+            producer.untold |= changed;
+            let session = &self.sessions[key];
+            let (room, peer, source) = (session.room, session.peer, session.id.source());
+            if changed {
+                self.tell_watchers(room, source);
+            }
             // Also without a change: a viewer that has switched needs its old layer no more.
-            self.select_layers(key, kind);
+            self.select_layers(room, Publisher::Here(peer), kind, now);
         }
         self.sessions[key].flow_at = if running { now + FLOW_INTERVAL } else { Timestamp::NEVER };
         if ended {
@@ -61,21 +68,21 @@ impl Engine {
         }
     }
 
-    pub(super) fn room_timeout(&mut self, key: usize, now: Timestamp) {
+    pub(super) fn room_timeout<T: Transmit>(&mut self, key: usize, now: Timestamp, out: &mut T) {
         let Some(room) = self.rooms.get_mut(key) else { return };
-        let due = room.speakers_due(now);
-        if due == Timestamp::NEVER {
-            return;
-        }
-        if due > now {
-            self.room_deadlines.set(key, due);
-            return;
-        }
         let id = room.id;
-        let speakers = room.take_speakers(now);
-        self.room_deadlines.set(key, self.rooms[key].speakers_due(now));
-        if let Some(speakers) = speakers {
+        if room.speakers_due(now) <= now
+            && let Some(speakers) = room.take_speakers(now)
+        {
             self.emit(Event::Speakers { room: id, speakers });
         }
+        let room = &self.rooms[key];
+        if room.shared.as_ref().is_some_and(|shared| shared.due_at <= now) {
+            self.tell_parts(key, now, out);
+        }
+        let room = &self.rooms[key];
+        let told = room.shared.as_ref().map_or(Timestamp::NEVER, |shared| shared.due_at);
+        let due = room.speakers_due(now).min(told.max(now + RETRY));
+        self.room_deadlines.set(key, due);
     }
 }

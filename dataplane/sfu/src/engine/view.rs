@@ -1,19 +1,86 @@
 //! Who watches what: views come and go, producers start and end, layers are chosen. All of this
-//! happens at control rate; packets only follow the lists that are kept here.
+//! happens at control rate; packets only follow the lists that are kept here. A publisher may be
+//! in another part of the room: then its mirror here has the viewers.
 
-use hype_protocol::id::SessionId;
+use hype_protocol::id::{SessionId, SourceId};
 use hype_protocol::media::SourceKind;
 use hype_protocol::observation::{View, ViewState};
 
 use crate::event::Event;
+use crate::room::Room;
 use crate::room::layer_selector;
 use crate::room::peer::payload_type;
-use crate::room::producer::Viewer;
+use crate::room::producer::{Producer, Viewer};
+use crate::room::remote::Publisher;
 use crate::time::Timestamp;
 
 use super::Engine;
 
+impl Room {
+    /// Where the publisher with that source is: here, or in another part that was asked for it.
+    pub(super) fn publisher_of(&self, source: SourceId) -> Option<Publisher> {
+        let there = || self.shared.as_ref()?.remote_of(source).map(Publisher::There);
+        self.peer_of(source).map(Publisher::Here).or_else(there)
+    }
+}
+
 impl Engine {
+    /// A publisher's producer of a kind.
+    pub(super) fn producer_of(
+        &self,
+        room: usize,
+        publisher: Publisher,
+        kind: SourceKind,
+    ) -> Option<&Producer> {
+        let room = self.rooms.get(room)?;
+        match publisher {
+            Publisher::Here(peer) => {
+                self.sessions.get(room.peers.get(peer)?.session)?.producer(kind)
+            }
+            Publisher::There(key) => {
+                let remote = room.shared.as_ref()?.remotes.get(key)?;
+                remote.mirror(kind).map(|mirror| &mirror.producer)
+            }
+        }
+    }
+
+    /// A publisher's producer of a kind.
+    pub(super) fn producer_of_mut(
+        &mut self,
+        room: usize,
+        publisher: Publisher,
+        kind: SourceKind,
+    ) -> Option<&mut Producer> {
+        let room = self.rooms.get_mut(room)?;
+        match publisher {
+            Publisher::Here(peer) => {
+                self.sessions.get_mut(room.peers.get(peer)?.session)?.producer_mut(kind)
+            }
+            Publisher::There(key) => {
+                let remote = room.shared.as_mut()?.remotes.get_mut(key)?;
+                remote.mirror_mut(kind).map(|mirror| &mut mirror.producer)
+            }
+        }
+    }
+
+    /// A publisher's feedback may be due: his session's timer, or the room's for one elsewhere.
+    pub(super) fn feedback_due(&mut self, room: usize, publisher: Publisher, now: Timestamp) {
+        match publisher {
+            Publisher::Here(peer) => {
+                let Some(peer) = self.rooms[room].peers.get(peer) else { return };
+                let due = self.sessions[peer.session].due_at();
+                self.session_deadlines.set_earlier(peer.session, due.max(now));
+            }
+            Publisher::There(key) => {
+                let Some(shared) = &mut self.rooms[room].shared else { return };
+                let Some(remote) = shared.remotes.get(key) else { return };
+                let due = remote.due_at();
+                shared.tell_at(due);
+                self.room_deadlines.set_earlier(room, due.max(now));
+            }
+        }
+    }
+
     pub(super) fn set_view(&mut self, id: SessionId, slot: u8, view: Option<View>, now: Timestamp) {
         let Some(&key) = self.by_id.get(&id) else { return };
         let (room, peer) = (self.sessions[key].room, self.sessions[key].peer);
@@ -29,69 +96,78 @@ impl Engine {
             // Only the size changed: the picture goes on.
             consumer.view = view;
             if let Some(publisher) = consumer.publisher {
-                let session = self.rooms[room].peers[publisher].session;
-                self.select_layers(session, new.kind);
+                self.select_layers(room, publisher, new.kind, now);
             }
             return;
         }
-        self.leave_view(key, slot);
+        self.leave_view(key, slot, now);
         self.rooms[room].peers[peer].set_view(usize::from(slot), view, &mut self.random);
         let Some(view) = view else { return };
-        self.set_state(room, Viewer { peer, slot }, ViewState::Waiting);
+        let viewer = Viewer { peer, slot };
+        self.set_state(room, viewer, ViewState::Waiting);
+        self.seek(room, viewer, view.source, now);
         for kind in [view.kind, SourceKind::ScreenAudio] {
-            self.join_view(room, Viewer { peer, slot }, kind, now);
+            self.join_view(room, viewer, kind, now);
         }
     }
 
     /// Puts a viewer on the list of the producer it asked for, if that runs.
-    fn join_view(&mut self, room: usize, viewer: Viewer, kind: SourceKind, now: Timestamp) {
-        let peers = &mut self.rooms[room].peers;
-        let Some(view) = peers[viewer.peer].video[usize::from(viewer.slot)].view else { return };
+    pub(super) fn join_view(
+        &mut self,
+        room: usize,
+        viewer: Viewer,
+        kind: SourceKind,
+        now: Timestamp,
+    ) {
+        let peers = &self.rooms[room].peers;
+        let consumer =
+            peers.get(viewer.peer).and_then(|peer| peer.video.get(usize::from(viewer.slot)));
+        let Some(view) = consumer.and_then(|consumer| consumer.view) else { return };
         let wanted =
             kind == view.kind || kind == SourceKind::ScreenAudio && view.kind == SourceKind::Screen;
         // Nobody sees or hears himself.
-        let publisher = peers
-            .iter()
-            .find(|(key, peer)| peer.source == view.source && *key != viewer.peer)
-            .map(|(key, peer)| (key, peer.session));
-        let (true, Some((publisher, session))) = (wanted, publisher) else { return };
-        let Some(producer) = self.sessions[session].producer_mut(kind) else { return };
+        let publisher = self.rooms[room]
+            .publisher_of(view.source)
+            .filter(|publisher| *publisher != Publisher::Here(viewer.peer));
+        let (true, Some(publisher)) = (wanted, publisher) else { return };
+        let Some(producer) = self.producer_of_mut(room, publisher, kind) else { return };
         if !producer.viewers.contains(&viewer) {
             producer.viewers.push(viewer);
         }
         if !kind.is_audio() {
-            peers[viewer.peer].video[usize::from(viewer.slot)].publisher = Some(publisher);
-            self.select_layers(session, kind);
-            let due = self.sessions[session].due_at();
-            self.session_deadlines.set_earlier(session, due.max(now));
+            let peer = &mut self.rooms[room].peers[viewer.peer];
+            peer.video[usize::from(viewer.slot)].publisher = Some(publisher);
+            self.select_layers(room, publisher, kind, now);
         }
+        self.feedback_due(room, publisher, now);
     }
 
     /// Takes one slot of a session off the lists of what it watches.
-    fn leave_view(&mut self, key: usize, slot: u8) {
+    fn leave_view(&mut self, key: usize, slot: u8, now: Timestamp) {
         let (room, peer) = (self.sessions[key].room, self.sessions[key].peer);
         let viewer = Viewer { peer, slot };
         let Some(view) = self.rooms[room].peers[peer].video[usize::from(slot)].view else { return };
-        let Some(publisher) = self.rooms[room].peer_of(view.source) else { return };
-        let session = self.rooms[room].peers[publisher].session;
-        for kind in [view.kind, SourceKind::ScreenAudio] {
-            if let Some(producer) = self.sessions[session].producer_mut(kind) {
-                producer.viewers.retain(|other| *other != viewer);
+        if let Some(publisher) = self.rooms[room].publisher_of(view.source) {
+            for kind in [view.kind, SourceKind::ScreenAudio] {
+                if let Some(producer) = self.producer_of_mut(room, publisher, kind) {
+                    producer.viewers.retain(|other| *other != viewer);
+                }
             }
+            self.select_layers(room, publisher, view.kind, now);
         }
-        self.select_layers(session, view.kind);
+        self.seek_no_more(room, viewer, view.source);
     }
 
     /// Takes a session that ends off the lists of all that it watches.
-    pub(super) fn leave_views(&mut self, key: usize, _now: Timestamp) {
+    pub(super) fn leave_views(&mut self, key: usize, now: Timestamp) {
         let (room, peer) = (self.sessions[key].room, self.sessions[key].peer);
         for slot in 0..self.rooms[room].peers[peer].video.len() {
-            self.leave_view(key, (slot & 0xff) as u8);
+            self.leave_view(key, (slot & 0xff) as u8, now);
             self.rooms[room].peers[peer].video[slot].end_view();
         }
     }
 
-    /// A producer started: whoever asked for it before is shown it now.
+    /// A producer of somebody here started: whoever asked for it before is shown it now.
     pub(super) fn show_producer(&mut self, key: usize, kind: SourceKind, now: Timestamp) {
         let (room, source) = (self.sessions[key].room, self.sessions[key].id.source());
         let mut viewers = Vec::new();
@@ -105,32 +181,44 @@ impl Engine {
         for viewer in viewers {
             self.join_view(room, viewer, kind, now);
         }
+        self.show_afar(key, kind, now);
     }
 
-    /// A producer ended: its viewers wait for the next one.
+    /// A producer of somebody here ended: its viewers wait for the next one.
     pub(super) fn end_producer(&mut self, key: usize, kind: SourceKind) {
         let session = &mut self.sessions[key];
         let Some(producer) = session.producers[kind as usize].take() else { return };
-        let room = session.room;
-        for viewer in producer.viewers {
+        let (room, source) = (session.room, session.id.source());
+        self.release_viewers(room, kind, &producer.viewers);
+        self.tell_watchers(room, source);
+    }
+
+    /// What they were shown has ended.
+    pub(super) fn release_viewers(&mut self, room: usize, kind: SourceKind, viewers: &[Viewer]) {
+        for viewer in viewers {
             let Some(peer) = self.rooms[room].peers.get_mut(viewer.peer) else { continue };
             let Some(consumer) = peer.video.get_mut(usize::from(viewer.slot)) else { continue };
             if kind.is_audio() {
                 consumer.pause_sound();
             } else {
                 consumer.stop();
-                self.set_state(room, viewer, ViewState::Waiting);
+                self.set_state(room, *viewer, ViewState::Waiting);
             }
         }
     }
 
     /// A layer's stream (none: every layer's) does not go on: its viewers wait for a key frame.
-    pub(super) fn restart_viewers(&mut self, key: usize, kind: SourceKind, layer: Option<u8>) {
-        let session = &self.sessions[key];
-        let Some(producer) = session.producer(kind) else { return };
-        let room = &mut self.rooms[session.room];
-        for viewer in &producer.viewers {
-            let Some(peer) = room.peers.get_mut(viewer.peer) else { continue };
+    pub(super) fn restart_viewers(
+        &mut self,
+        room: usize,
+        publisher: Publisher,
+        kind: SourceKind,
+        layer: Option<u8>,
+    ) {
+        let Some(producer) = self.producer_of(room, publisher, kind) else { return };
+        let viewers = producer.viewers.clone();
+        for viewer in viewers {
+            let Some(peer) = self.rooms[room].peers.get_mut(viewer.peer) else { continue };
             let Some(consumer) = peer.video.get_mut(usize::from(viewer.slot)) else { continue };
             if kind.is_audio() {
                 consumer.pause_sound();
@@ -145,16 +233,23 @@ impl Engine {
 
     /// Chooses each viewer's layer among those that flow, and asks for the key frames at which
     /// viewers can switch.
-    pub(super) fn select_layers(&mut self, key: usize, kind: SourceKind) {
+    pub(super) fn select_layers(
+        &mut self,
+        room: usize,
+        publisher: Publisher,
+        kind: SourceKind,
+        now: Timestamp,
+    ) {
         if kind.is_audio() {
             return;
         }
-        let Some(producer) = self.sessions[key].producer(kind) else { return };
-        let room = self.sessions[key].room;
+        let Some(producer) = self.producer_of(room, publisher, kind) else { return };
         let (codec, flowing) = (producer.codec, producer.flowing());
-        let flowing = &flowing[..producer.layers.len()];
+        let flowing = &flowing[..producer.layers.len().min(flowing.len())];
         let viewers = producer.viewers.clone();
-        let (mut watched, mut needs_key_frame) = ([false; 3], [false; 3]);
+        let mut watched: [bool; layer_selector::MAX_LAYERS] =
+            std::array::from_fn(|layer| producer.is_far_watched((layer & 0xff) as u8));
+        let mut needs_key_frame = [false; layer_selector::MAX_LAYERS];
         for viewer in viewers {
             let Some(peer) = self.rooms[room].peers.get_mut(viewer.peer) else { continue };
             let decodes = payload_type(&peer.receives, codec).is_some();
@@ -178,14 +273,17 @@ impl Engine {
                 self.set_state(room, viewer, ViewState::Waiting);
             }
         }
-        let Some(producer) = self.sessions[key].producer_mut(kind) else { return };
-        producer.set_watched(watched);
+        let Some(producer) = self.producer_of_mut(room, publisher, kind) else { return };
+        let changed = producer.set_watched(watched);
         for (layer, needs) in producer.layers.iter_mut().zip(needs_key_frame) {
             if needs {
                 layer.key_frame.want();
             }
         }
-        self.session_deadlines.set_earlier(key, self.sessions[key].due_at());
+        if changed && let Publisher::There(remote) = publisher {
+            self.ask_now(room, remote);
+        }
+        self.feedback_due(room, publisher, now);
     }
 
     /// Sets a slot's state and tells the agent when it changed.

@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use hype_protocol::id::PartId;
 use hype_protocol::media::{Codec, SourceKind};
 
 use crate::congestion::missing::MissingPackets;
@@ -47,6 +48,14 @@ pub(crate) struct Viewer {
     pub(crate) slot: u8,
 }
 
+/// Another part of the room that watches.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct FarViewer {
+    pub(crate) part: PartId,
+    /// Bit `n`: packets of layer `n` are sent there.
+    pub(crate) layers: u8,
+}
+
 /// One stream coming in.
 #[derive(Debug)]
 pub(crate) struct Producer {
@@ -57,6 +66,10 @@ pub(crate) struct Producer {
     pub(crate) codec_changes: RestartPace,
     pub(crate) layers: Vec<Layer>,
     pub(crate) viewers: Vec<Viewer>,
+    /// Other parts of the room where it is watched.
+    pub(crate) far: Vec<FarViewer>,
+    /// It changed since other parts were told how it stands.
+    pub(crate) untold: bool,
     pub(crate) last_at: Timestamp,
 }
 
@@ -94,6 +107,8 @@ impl Producer {
             codec_changes: RestartPace::default(),
             layers,
             viewers: Vec::new(),
+            far: Vec::new(),
+            untold: true,
             last_at: now,
         }
     }
@@ -118,14 +133,43 @@ impl Producer {
         changed
     }
 
+    /// Whether another part of the room wants packets of a layer.
+    pub(crate) fn is_far_watched(&self, layer: u8) -> bool {
+        self.far.iter().any(|far| far.layers >> layer & 1 != 0)
+    }
+
+    /// Another part wants packets of these layers from now on; of none when 0, but it may be told
+    /// how the producer stands. True when that changes something.
+    pub(crate) fn set_far(&mut self, part: PartId, layers: u8) -> bool {
+        let known = self.far.iter().position(|far| far.part == part);
+        match known {
+            Some(place) if layers == 0 => {
+                self.far.swap_remove(place);
+                true
+            }
+            Some(place) => std::mem::replace(&mut self.far[place].layers, layers) != layers,
+            None if layers == 0 => false,
+            None => {
+                self.far.push(FarViewer { part, layers });
+                true
+            }
+        }
+    }
+
     /// Which layers flow, for the first three.
     pub(crate) fn flowing(&self) -> [bool; super::layer_selector::MAX_LAYERS] {
         std::array::from_fn(|layer| self.layers.get(layer).is_some_and(|layer| layer.flowing))
     }
 
-    /// Takes note of who watches which layers: `watched[layer]`. Caches come and go with it.
-    pub(crate) fn set_watched(&mut self, watched: [bool; super::layer_selector::MAX_LAYERS]) {
+    /// Takes note of who watches which layers: `watched[layer]`. Caches come and go with it. True
+    /// when that changed.
+    pub(crate) fn set_watched(
+        &mut self,
+        watched: [bool; super::layer_selector::MAX_LAYERS],
+    ) -> bool {
+        let mut changed = false;
         for (layer, watched) in self.layers.iter_mut().zip(watched) {
+            changed |= layer.watched != watched;
             layer.watched = watched;
             if !watched {
                 layer.cache = None;
@@ -134,6 +178,7 @@ impl Producer {
                 layer.cache = Some(PacketCache::new());
             }
         }
+        changed
     }
 
     /// When its next feedback (NACK or key frame request) is due.

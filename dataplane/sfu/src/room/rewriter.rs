@@ -119,6 +119,25 @@ impl Rewriter {
         self.run = None;
     }
 
+    /// What was followed ended, and something else is followed from now on.
+    pub(crate) fn forget(&mut self) {
+        self.started = false;
+    }
+
+    /// The stream is made elsewhere, and this packet of it came: kept so that it can be reported
+    /// here, and gone on with, should it be made here one day. False: it leaps, as no stream does
+    /// that [`Self::place`] makes, so what was counted before means nothing any more.
+    pub(crate) fn follow(&mut self, index: u64, timestamp: u32, now: Timestamp) -> bool {
+        let goes_on = !self.started || index <= self.next + LARGEST_GAP;
+        if index >= self.next || !self.started {
+            self.next = index + 1;
+            self.last_timestamp = timestamp;
+            self.last_at = now;
+            self.started = true;
+        }
+        goes_on
+    }
+
     /// The timestamp that the stream stands at now, for sender reports (RFC 3550 §6.4.1).
     pub(crate) fn timestamp_at(&self, now: Timestamp) -> u32 {
         self.last_timestamp.wrapping_add(self.ticks(now.since(self.last_at)))

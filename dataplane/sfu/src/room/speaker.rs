@@ -1,9 +1,12 @@
 //! Which of a room's people are heard: as many speakers as there are slots, chosen by the RFC 6464 audio
 //! level with hysteresis. A first packet claims a free slot at once; a silent holder gives way to
 //! a voice; a talking one only to somebody clearly louder for a while.
-//! It holds no packets and no clock, and does not allocate once room for the peers is reserved.
+//! People of other parts of the room take part as talkers, under keys of their own.
+//! It holds no packets and no clock, and does not allocate once room for all is reserved.
 
 use std::time::Duration;
+
+pub(crate) use hype_protocol::link::Activity;
 
 use crate::time::Timestamp;
 
@@ -22,26 +25,22 @@ const CHALLENGE: Duration = Duration::from_millis(120);
 /// How long somebody counts as speaking after the last voice.
 const HANGOVER: Duration = Duration::from_millis(300);
 
-/// What one microphone packet says about loudness.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Activity {
-    /// The level extension: −dBov from 0 (loudest) to 127, and the sender's voice detection.
-    Level(u8, bool),
-    /// Sound without a level.
-    Unmeasured,
-    /// Nothing but a mark of silence (Opus DTX).
-    Silence,
+/// The byte by which receivers are told (RFC 6464 §3).
+pub(crate) fn level_byte(activity: Activity) -> u8 {
+    match activity {
+        Activity::Level(level, voice) => u8::from(voice) << 7 | level.min(127),
+        Activity::Unmeasured => 0x80 | 30,
+        Activity::Silence => 127,
+    }
 }
 
-impl Activity {
-    /// The byte by which receivers are told (RFC 6464 §3).
-    pub(crate) fn to_byte(self) -> u8 {
-        match self {
-            Self::Level(level, voice) => u8::from(voice) << 7 | level.min(127),
-            Self::Unmeasured => 0x80 | 30,
-            Self::Silence => 127,
-        }
-    }
+/// Who may be heard.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Candidate {
+    /// A peer of this part, by the room's key.
+    Peer(usize),
+    /// Somebody in another part, by his place among the room's talkers.
+    Talker(usize),
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -57,73 +56,100 @@ struct Speaker {
 const QUIET: Speaker =
     Speaker { loudness: 0.0, last_voice: None, louder_since: None, slot: None, listed: false };
 
-/// The speakers of one room, by the room's keys of its peers.
+/// The speakers of one room.
 #[derive(Debug)]
 pub(crate) struct Speakers {
     peers: Vec<Speaker>,
+    talkers: Vec<Speaker>,
     /// Of each voice slot.
-    owners: Vec<Option<u32>>,
+    owners: Vec<Option<Candidate>>,
     /// Whose last voice is not long ago.
-    speaking: Vec<u32>,
+    speaking: Vec<Candidate>,
     changed: bool,
 }
 
 impl Speakers {
     /// Nobody, with this many voice slots.
     pub(crate) fn new(slots: usize) -> Self {
-        Self { peers: Vec::new(), owners: vec![None; slots], speaking: Vec::new(), changed: false }
+        Self {
+            peers: Vec::new(),
+            talkers: Vec::new(),
+            owners: vec![None; slots],
+            speaking: Vec::new(),
+            changed: false,
+        }
     }
 
     /// Makes room for peers with keys below `peers`.
     pub(crate) fn reserve(&mut self, peers: usize) {
         if peers > self.peers.len() {
             self.peers.resize(peers, QUIET);
-            self.speaking.reserve(peers - self.speaking.len());
+            self.reserve_list();
+        }
+    }
+
+    /// Makes room for talkers with places below `talkers`.
+    pub(crate) fn reserve_talkers(&mut self, talkers: usize) {
+        if talkers > self.talkers.len() {
+            self.talkers.resize(talkers, QUIET);
+            self.reserve_list();
+        }
+    }
+
+    fn reserve_list(&mut self) {
+        let all = self.peers.len() + self.talkers.len();
+        self.speaking.reserve(all - self.speaking.len());
+    }
+
+    fn get_mut(&mut self, who: Candidate) -> Option<&mut Speaker> {
+        match who {
+            Candidate::Peer(key) => self.peers.get_mut(key),
+            Candidate::Talker(key) => self.talkers.get_mut(key),
         }
     }
 
     /// A microphone packet came; returns the slot by which it is heard, if any.
     pub(crate) fn observe(
         &mut self,
-        peer: usize,
+        who: Candidate,
         activity: Activity,
         now: Timestamp,
     ) -> Option<u8> {
-        let speaker = self.peers.get_mut(peer)?;
+        let speaker = self.get_mut(who)?;
         let voice = speaker.note(activity, now);
         let held = speaker.slot;
         if voice && !speaker.listed {
             speaker.listed = true;
-            self.speaking.push(key(peer));
+            self.speaking.push(who);
             self.changed = true;
         }
         if held.is_some() {
             return held;
         }
-        let slot = self.claim(peer, voice, now)?;
-        if let Some(previous) = self.owners[slot].replace(key(peer)) {
-            self.peers[previous as usize].slot = None;
+        let slot = self.claim(who, voice, now)?;
+        if let Some(previous) = self.owners[slot].replace(who)
+            && let Some(previous) = self.get_mut(previous)
+        {
+            previous.slot = None;
         }
-        self.peers[peer].slot = Some(slot as u8);
-        self.peers[peer].louder_since = None;
-        self.peers[peer].slot
+        let speaker = self.get_mut(who)?;
+        speaker.slot = Some(slot as u8);
+        speaker.louder_since = None;
+        speaker.slot
     }
 
-    fn claim(&mut self, peer: usize, voice: bool, now: Timestamp) -> Option<usize> {
+    fn claim(&mut self, who: Candidate, voice: bool, now: Timestamp) -> Option<usize> {
         if let Some(free) = self.owners.iter().position(Option::is_none) {
             return Some(free);
         }
         if !voice {
             return None;
         }
-        // Those silent for long give way first, the longest silent of them; a peer that never
-        // spoke has been silent for ever.
+        // Those silent for long give way first, the longest silent of them; one who never spoke
+        // has been silent for ever.
         let holders = || {
-            let peers = &self.peers;
-            self.owners
-                .iter()
-                .enumerate()
-                .filter_map(move |(slot, owner)| owner.map(|owner| (slot, peers[owner as usize])))
+            let owners = self.owners.iter().enumerate();
+            owners.filter_map(|(slot, owner)| owner.map(|owner| (slot, *self.at(owner))))
         };
         let stale = holders()
             .filter(|(_, holder)| holder.last_voice.is_none_or(|last| now.since(last) >= KEEP))
@@ -133,7 +159,7 @@ impl Speakers {
         }
         let (slot, quietest) =
             holders().min_by(|(_, a), (_, b)| a.loudness.total_cmp(&b.loudness))?;
-        let challenger = &mut self.peers[peer];
+        let challenger = self.get_mut(who)?;
         if challenger.loudness < quietest.loudness + CLEARLY_LOUDER {
             challenger.louder_since = None;
             return None;
@@ -142,26 +168,39 @@ impl Speakers {
         (now.since(since) >= CHALLENGE).then_some(slot)
     }
 
-    /// A peer left or was muted; returns the slot that this freed.
-    pub(crate) fn remove(&mut self, peer: usize) -> Option<u8> {
-        let speaker = *self.peers.get(peer)?;
+    /// Whose key was given before.
+    fn at(&self, who: Candidate) -> &Speaker {
+        at(&self.peers, &self.talkers, who)
+    }
+
+    /// Whether somebody holds a slot.
+    pub(crate) fn holds_slot(&self, who: Candidate) -> bool {
+        self.owners.contains(&Some(who))
+    }
+
+    /// Somebody left or was muted; returns the slot that this freed.
+    pub(crate) fn remove(&mut self, who: Candidate) -> Option<u8> {
+        let speaker = std::mem::replace(self.get_mut(who)?, QUIET);
         if let Some(slot) = speaker.slot {
             self.owners[usize::from(slot)] = None;
         }
         if speaker.listed {
-            self.speaking.retain(|other| *other != key(peer));
+            self.speaking.retain(|other| *other != who);
             self.changed = true;
         }
-        self.peers[peer] = QUIET;
         speaker.slot
     }
 
     /// Drops those who fell silent from the list; true when the list has changed since the last
     /// call that returned true.
     pub(crate) fn refresh(&mut self, now: Timestamp) -> bool {
-        let (peers, before) = (&mut self.peers, self.speaking.len());
-        self.speaking.retain(|peer| {
-            let speaker = &mut peers[*peer as usize];
+        let (peers, talkers) = (&mut self.peers, &mut self.talkers);
+        let before = self.speaking.len();
+        self.speaking.retain(|who| {
+            let speaker = match *who {
+                Candidate::Peer(key) => &mut peers[key],
+                Candidate::Talker(key) => &mut talkers[key],
+            };
             speaker.listed = speaker.last_voice.is_some_and(|last| now.since(last) < HANGOVER);
             speaker.listed
         });
@@ -175,11 +214,18 @@ impl Speakers {
     }
 
     /// All who speak, loudest first.
-    pub(crate) fn speaking(&mut self) -> &[u32] {
-        let peers = &self.peers;
-        self.speaking
-            .sort_by(|a, b| peers[*b as usize].loudness.total_cmp(&peers[*a as usize].loudness));
+    pub(crate) fn speaking(&mut self) -> &[Candidate] {
+        let (peers, talkers) = (&self.peers, &self.talkers);
+        let loudness = |who: &Candidate| at(peers, talkers, *who).loudness;
+        self.speaking.sort_by(|a, b| loudness(b).total_cmp(&loudness(a)));
         &self.speaking
+    }
+}
+
+fn at<'a>(peers: &'a [Speaker], talkers: &'a [Speaker], who: Candidate) -> &'a Speaker {
+    match who {
+        Candidate::Peer(key) => &peers[key],
+        Candidate::Talker(key) => &talkers[key],
     }
 }
 
@@ -205,12 +251,9 @@ impl Speaker {
     }
 }
 
-fn key(peer: usize) -> u32 {
-    u32::try_from(peer).expect("a room's peers are counted in 32 bits")
-}
-
 #[cfg(test)]
 mod tests {
+    use super::Candidate::{Peer, Talker};
     use super::*;
 
     const SLOTS: usize = hype_protocol::media::VOICE_SLOTS;
@@ -234,7 +277,7 @@ mod tests {
         let mut speakers = room(8);
         for round in 0..10 {
             for peer in 0..8 {
-                let slot = speakers.observe(peer, NORMAL, at(round * 20));
+                let slot = speakers.observe(Peer(peer), NORMAL, at(round * 20));
                 assert_eq!(slot, Some(peer as u8));
             }
         }
@@ -246,12 +289,12 @@ mod tests {
         for ms in (0..3000).step_by(20) {
             for peer in 0..8 {
                 let activity = if peer == 3 && ms > 200 { NOISE } else { NORMAL };
-                speakers.observe(peer, activity, at(ms));
+                speakers.observe(Peer(peer), activity, at(ms));
             }
         }
-        assert_eq!(speakers.observe(9, NOISE, at(3000)), None);
-        assert_eq!(speakers.observe(8, NORMAL, at(3000)), Some(3));
-        assert_eq!(speakers.observe(3, NOISE, at(3010)), None);
+        assert_eq!(speakers.observe(Peer(9), NOISE, at(3000)), None);
+        assert_eq!(speakers.observe(Peer(8), NORMAL, at(3000)), Some(3));
+        assert_eq!(speakers.observe(Peer(3), NOISE, at(3010)), None);
     }
 
     #[test]
@@ -259,7 +302,7 @@ mod tests {
         let mut speakers = room(9);
         let talk = |speakers: &mut Speakers, ms| {
             for peer in 0..8 {
-                speakers.observe(peer, NORMAL, at(ms));
+                speakers.observe(Peer(peer), NORMAL, at(ms));
             }
         };
         for ms in (0..1000).step_by(20) {
@@ -267,12 +310,12 @@ mod tests {
         }
         for ms in (1000..2000).step_by(20) {
             talk(&mut speakers, ms);
-            assert_eq!(speakers.observe(8, NORMAL, at(ms)), None, "equally loud");
+            assert_eq!(speakers.observe(Peer(8), NORMAL, at(ms)), None, "equally loud");
         }
         let mut taken = None;
         for ms in (2000..3000).step_by(20) {
             talk(&mut speakers, ms);
-            if taken.is_none() && speakers.observe(8, LOUD, at(ms)).is_some() {
+            if taken.is_none() && speakers.observe(Peer(8), LOUD, at(ms)).is_some() {
                 taken = Some(ms);
             }
         }
@@ -284,11 +327,11 @@ mod tests {
     fn who_is_removed_frees_the_slot() {
         let mut speakers = room(9);
         for peer in 0..8 {
-            speakers.observe(peer, NORMAL, at(0));
+            speakers.observe(Peer(peer), NORMAL, at(0));
         }
-        assert_eq!(speakers.observe(8, NORMAL, at(1)), None);
-        speakers.remove(5);
-        assert_eq!(speakers.observe(8, NORMAL, at(2)), Some(5));
+        assert_eq!(speakers.observe(Peer(8), NORMAL, at(1)), None);
+        speakers.remove(Peer(5));
+        assert_eq!(speakers.observe(Peer(8), NORMAL, at(2)), Some(5));
     }
 
     #[test]
@@ -296,25 +339,44 @@ mod tests {
         let mut speakers = room(3);
         assert!(!speakers.refresh(at(0)));
         for ms in (0..200).step_by(20) {
-            speakers.observe(0, NORMAL, at(ms));
-            speakers.observe(1, LOUD, at(ms));
-            speakers.observe(2, NOISE, at(ms));
+            speakers.observe(Peer(0), NORMAL, at(ms));
+            speakers.observe(Peer(1), LOUD, at(ms));
+            speakers.observe(Peer(2), NOISE, at(ms));
         }
         assert!(speakers.refresh(at(200)));
-        assert_eq!(speakers.speaking(), [1, 0]);
+        assert_eq!(speakers.speaking(), [Peer(1), Peer(0)]);
         assert!(!speakers.refresh(at(300)));
-        speakers.observe(0, NORMAL, at(400));
+        speakers.observe(Peer(0), NORMAL, at(400));
         assert!(speakers.refresh(at(490)));
-        assert_eq!(speakers.speaking(), [0]);
+        assert_eq!(speakers.speaking(), [Peer(0)]);
         assert!(speakers.refresh(at(700)) && !speakers.is_active());
     }
 
     #[test]
     fn packets_without_a_level_count_as_speech_and_dtx_does_not() {
         let mut speakers = room(2);
-        speakers.observe(0, Activity::Unmeasured, at(0));
-        speakers.observe(1, Activity::Silence, at(0));
+        speakers.observe(Peer(0), Activity::Unmeasured, at(0));
+        speakers.observe(Peer(1), Activity::Silence, at(0));
         assert!(speakers.refresh(at(10)));
-        assert_eq!(speakers.speaking(), [0]);
+        assert_eq!(speakers.speaking(), [Peer(0)]);
+    }
+
+    #[test]
+    fn talkers_compete_with_peers_under_keys_of_their_own() {
+        let mut speakers = room(4);
+        speakers.reserve_talkers(6);
+        for key in 0..4 {
+            assert_eq!(speakers.observe(Peer(key), NORMAL, at(0)), Some(2 * key as u8));
+            let slot = speakers.observe(Talker(key), NORMAL, at(0));
+            assert_eq!(slot, Some(2 * key as u8 + 1));
+        }
+        assert_eq!(speakers.observe(Talker(4), NORMAL, at(1)), None);
+        assert_eq!(speakers.observe(Talker(9), NORMAL, at(1)), None, "no such place");
+        assert_eq!(speakers.remove(Peer(2)), Some(4));
+        assert_eq!(speakers.observe(Talker(4), NORMAL, at(2)), Some(4));
+        assert!(speakers.holds_slot(Talker(4)) && !speakers.holds_slot(Peer(2)));
+        assert_eq!(speakers.remove(Talker(1)), Some(3));
+        assert!(speakers.refresh(at(3)));
+        assert_eq!(speakers.speaking().len(), 7);
     }
 }

@@ -11,6 +11,7 @@ use super::AUDIO_FRAME;
 use super::consumer::SentCount;
 use super::header::AudioHeader;
 use super::picture::{Picture, PictureNumbers};
+use super::remote::Publisher;
 use super::retransmission::SentRecords;
 use super::rewriter::Rewriter;
 
@@ -26,8 +27,8 @@ pub(crate) struct VideoConsumer {
     sound: Option<(u32, Box<[u8]>)>,
     /// What the client asked for.
     pub(crate) view: Option<View>,
-    /// The publisher's key in the room, while its producer runs and can be decoded here.
-    pub(crate) publisher: Option<usize>,
+    /// Where its publisher is, while the producer runs.
+    pub(crate) publisher: Option<Publisher>,
     pub(crate) state: Option<ViewState>,
     /// The layer that is shown.
     pub(crate) current: Option<u8>,
@@ -220,7 +221,7 @@ impl<'a> Extra<'a> {
     }
 
     /// What `encode` wrote.
-    pub(super) fn decode(bytes: &'a [u8]) -> Self {
+    pub(crate) fn decode(bytes: &'a [u8]) -> Self {
         let [flags, orientation, a, b, c, descriptor @ ..] = bytes else {
             return Self::default();
         };

@@ -2,12 +2,15 @@
 //! that speak real STUN, SRTP and SRTCP with it. Datagrams arrive at once unless a test drops them.
 #![allow(dead_code, reason = "each test file uses its own part of the world")]
 
+pub mod parts;
+pub mod pictures;
+
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use hype_protocol::id::{
-    BootId, Generation, NodeId, RoomId, SessionId, SourceId, UserId, WorkerId,
+    BootId, Generation, NodeId, PartId, RoomId, SessionId, SourceId, UserId, WorkerId,
 };
 use hype_protocol::media::{
     Codec, CodecMapping, HeaderExtensions, Mid, ReceiveLine, Rid, SendLine, SessionMedia,
@@ -23,7 +26,7 @@ use hype_sfu::wire::header_extension::{Element, Extensions};
 use hype_sfu::wire::rtcp::{Compound, Packet, Writer as RtcpWriter};
 use hype_sfu::wire::stun::{Class, Writer, integrity_key};
 use hype_sfu::wire::{demux, rtp};
-use hype_sfu::{Command, Config, Destination, Engine, Event, Timestamp};
+use hype_sfu::{Command, Config, Destination, Engine, Event, Neighbour, Timestamp};
 
 pub const OPUS: u8 = 111;
 pub const VP8: u8 = 96;
@@ -365,6 +368,9 @@ impl Client {
 
 pub struct World {
     pub engine: Engine,
+    pub worker: WorkerId,
+    /// The number of its first client.
+    pub first: u8,
     pub keys: BootKeys,
     pub now: Timestamp,
     pub out: Collected,
@@ -394,18 +400,31 @@ impl Default for World {
 
 impl World {
     pub fn new() -> Self {
-        let config = config(1000);
+        let mut world = Self::without_room(WorkerId(0), 0);
+        world.open_room(PartId(0), Vec::new());
+        world
+    }
+
+    /// The engine of one of several workers, whose clients are counted from `first`.
+    pub fn without_room(worker: WorkerId, first: u8) -> Self {
+        let seed = 42 + u64::from(worker.0);
+        let config = Config { worker, seed, ..config(1000) };
         let keys = config.boot_keys.clone();
-        let mut world = Self {
+        Self {
             engine: Engine::new(config),
+            worker,
+            first,
             keys,
             now: Timestamp::from_millis(1000),
             out: Collected::default(),
             clients: Vec::new(),
             events: Vec::new(),
-        };
-        world.command(Command::OpenRoom { room: ROOM, generation: Generation(5), max_peers: 200 });
-        world
+        }
+    }
+
+    pub fn open_room(&mut self, part: PartId, neighbours: Vec<Neighbour>) {
+        let (room, generation, max_peers) = (ROOM, Generation(5), 200);
+        self.command(Command::OpenRoom { room, generation, max_peers, part, neighbours });
     }
 
     pub fn command(&mut self, command: Command) {
@@ -439,10 +458,11 @@ impl World {
 
     /// The same by any keying; the client holds the keys of a native one in each case.
     pub fn open_with(&mut self, media: SessionMedia, keying: Keying) -> usize {
-        let number = u8::try_from(self.clients.len()).expect("few clients");
-        let open = OpenSession { keying, ..Self::open_command(number, media.clone()) };
+        let number = self.next_number();
+        let worker = self.worker;
+        let open = OpenSession { keying, worker, ..Self::open_command(number, media.clone()) };
         let id = open.session;
-        let keying = self.keys.native_keying(WorkerId(0), id, SrtpProfile::AeadAes128Gcm);
+        let keying = self.keys.native_keying(worker, id, SrtpProfile::AeadAes128Gcm);
         self.command(Command::Open(Box::new(open)));
         self.clients.push(Client {
             id,
@@ -451,7 +471,7 @@ impl World {
             local: 0,
             address: SocketAddr::from(([192, 0, 2, number], 4000)),
             password: self.keys.ice_password(id),
-            local_ufrag: self.keys.ufrag(WorkerId(0), id),
+            local_ufrag: self.keys.ufrag(worker, id),
             outbound: Outbound::new(&keying, Role::Client).expect("valid keying"),
             inbound: Inbound::new(&keying, Role::Client).expect("valid keying"),
             out_streams: HashMap::new(),
@@ -475,9 +495,13 @@ impl World {
         client
     }
 
+    fn next_number(&self) -> u8 {
+        self.first + u8::try_from(self.clients.len()).expect("few clients")
+    }
+
     /// A browser that joins.
     pub fn join(&mut self) -> usize {
-        let number = u8::try_from(self.clients.len()).expect("few clients");
+        let number = self.next_number();
         self.join_with(browser(number))
     }
 
@@ -500,7 +524,7 @@ impl World {
     }
 
     /// Delivers what the engine sent, and collects its events.
-    fn settle(&mut self) {
+    pub fn settle(&mut self) {
         for (to, datagram) in self.out.sent.drain(..) {
             let client = self
                 .clients
