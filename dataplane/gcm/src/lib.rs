@@ -93,6 +93,9 @@ impl SealingKey {
             Ok(())
         }
         #[cfg(not(target_arch = "x86_64"))]
-        match self.never {}
+        {
+            let _ = nonce;
+            match self.never {}
+        }
     }
 }

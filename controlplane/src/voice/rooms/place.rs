@@ -85,6 +85,10 @@ fn next_step(voice: &Voice, room: RoomId) -> Step {
     if known.closing {
         return Step::Wait;
     }
+    // First: where one part's worker is no more, the node follows the record in none of them.
+    if state.fleet.must_move(&known.room, now) {
+        return Step::Move(known.clone());
+    }
     if let Some(seat) = state.fleet.seat(room, &known.room) {
         let seat = Box::new(seat);
         let may_grow = known.grow_after.is_none_or(|after| after <= now);
@@ -96,9 +100,6 @@ fn next_step(voice: &Voice, room: RoomId) -> Step {
             }
             None => Step::Seated(seat),
         };
-    }
-    if state.fleet.must_move(&known.room, now) {
-        return Step::Move(known.clone());
     }
     Step::NoNode
 }

@@ -29,6 +29,8 @@ use super::{Engine, session};
 pub(super) const INTERVAL: Duration = Duration::from_secs(1);
 /// The most sequence numbers asked for at once in one layer.
 const MAX_NACKS: usize = 64;
+/// Sender reports of one compound; more lines than these take another one.
+const MAX_SENDERS: usize = 16;
 /// Room for one RTCP datagram before it is encrypted: within the least path MTU of IPv6.
 const MAX_COMPOUND: usize = 1200;
 const _: () = assert!(MAX_COMPOUND + MAX_RTCP_OVERHEAD <= MAX_DATAGRAM);
@@ -147,18 +149,26 @@ impl Engine {
         let session = &self.sessions[key];
         let peer = &mut self.rooms[session.room].peers[session.peer];
         let (ssrc, name) = (peer.rtcp_ssrc, self.config.cname.as_bytes());
-        peer.send_rtcp(&mut self.counters, out, |writer| {
-            for info in senders.iter().flatten() {
-                // All of them and the blocks fit; were it otherwise, the rest would be left out.
-                let _ = writer.sender_report(info, &[]);
+        let mut blocks = &blocks[..count];
+        for infos in senders.chunks(MAX_SENDERS) {
+            let infos = infos.iter().flatten();
+            if infos.clone().next().is_none() && blocks.is_empty() {
+                break;
             }
-            let _ = writer.receiver_report(ssrc, &blocks[..count]);
-            // RFC 3550 §6.1: each compound carries a canonical name.
-            let _ = writer.canonical_name(ssrc, name);
-            for info in senders.iter().flatten() {
-                let _ = writer.canonical_name(info.ssrc, name);
-            }
-        });
+            peer.send_rtcp(&mut self.counters, out, |writer| {
+                for info in infos.clone() {
+                    // All of them and the blocks fit; were it otherwise, the rest would be left out.
+                    let _ = writer.sender_report(info, &[]);
+                }
+                let _ = writer.receiver_report(ssrc, blocks);
+                // RFC 3550 §6.1: each compound carries a canonical name.
+                let _ = writer.canonical_name(ssrc, name);
+                for info in infos {
+                    let _ = writer.canonical_name(info.ssrc, name);
+                }
+            });
+            blocks = &[];
+        }
     }
 
     /// Fills `infos` with the lines of a peer that sent something since the last report.

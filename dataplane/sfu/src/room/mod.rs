@@ -106,16 +106,26 @@ impl Room {
         random: &mut Random,
     ) {
         match &mut self.shared {
-            Some(shared) => shared.set_neighbours(part, neighbours),
+            Some(shared) => {
+                if shared.part != part {
+                    // The slots are made elsewhere now, or here: no run and no epoch from before
+                    // goes on.
+                    shared.renumber(part, random.next_u32());
+                    self.voice.iter_mut().for_each(Rewriter::end_run);
+                }
+                shared.set_neighbours(neighbours);
+            }
             None if neighbours.is_empty() && part == CORE => return,
             None => {
                 let epoch = random.next_u32();
-                self.shared = Some(Box::new(Shared::new(self.id, part, neighbours, epoch)));
+                let slots = self.voice.len();
+                let shared = Shared::new(self.id, part, neighbours, epoch, slots);
+                self.shared = Some(Box::new(shared));
             }
         }
         let Some(shared) = &self.shared else { return };
         if shared.is_core() {
-            self.speakers.reserve_talkers(Shared::talkers_limit());
+            self.speakers.reserve_talkers(shared.max_talkers());
         }
         for place in shared.lost_talkers() {
             self.remove(Candidate::Talker(place));

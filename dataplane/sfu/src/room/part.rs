@@ -18,9 +18,9 @@ use super::remote::Remote;
 
 /// The part that chooses the speakers of the whole room.
 pub(crate) const CORE: PartId = PartId(0);
-/// People of other parts that the core remembers at once; who spoke longest ago gives way. Each
-/// part sends eight at a time.
-const MAX_TALKERS: usize = 128;
+/// People of other parts that the core remembers at once, for each voice slot: as many parts send
+/// one at a time by each. Beyond that, who spoke longest ago gives way.
+const TALKERS_PER_SLOT: usize = 16;
 /// What a part watches here is forgotten when it was not told again for this long.
 pub(crate) const WATCH_LIFETIME: Duration = Duration::from_secs(2);
 
@@ -55,6 +55,7 @@ pub(crate) struct Shared {
     /// Of the core's whose slots are heard here.
     core_epoch: Option<u32>,
     talkers: Vec<Talker>,
+    max_talkers: usize,
     /// Who is to be told to the core as silent.
     pub(crate) silenced: Vec<SourceId>,
     /// Publishers elsewhere whom somebody here watches or waits for.
@@ -65,15 +66,23 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
-    /// For the part of that number.
-    pub(crate) fn new(room: RoomId, part: PartId, neighbours: Vec<Neighbour>, epoch: u32) -> Self {
+    /// For the part of that number, of a room with so many voice slots.
+    pub(crate) fn new(
+        room: RoomId,
+        part: PartId,
+        neighbours: Vec<Neighbour>,
+        epoch: u32,
+        voice_slots: usize,
+    ) -> Self {
+        let max_talkers = TALKERS_PER_SLOT * voice_slots;
         Self {
             room,
             part,
             neighbours,
             epoch,
             core_epoch: None,
-            talkers: Vec::with_capacity(MAX_TALKERS),
+            talkers: Vec::with_capacity(max_talkers),
+            max_talkers,
             silenced: Vec::new(),
             remotes: Slab::new(),
             watches: Vec::new(),
@@ -86,9 +95,15 @@ impl Shared {
         self.part == CORE
     }
 
-    /// The parts are these now. What parts that are gone watched, or had, is soon forgotten.
-    pub(crate) fn set_neighbours(&mut self, part: PartId, neighbours: Vec<Neighbour>) {
+    /// This is another part of the room from now on, with another epoch should it be the core.
+    pub(crate) fn renumber(&mut self, part: PartId, epoch: u32) {
         self.part = part;
+        self.epoch = epoch;
+        self.core_epoch = None;
+    }
+
+    /// The others are these now. What parts that are gone watched, or had, is soon forgotten.
+    pub(crate) fn set_neighbours(&mut self, neighbours: Vec<Neighbour>) {
         self.neighbours = neighbours;
     }
 
@@ -100,8 +115,8 @@ impl Shared {
     }
 
     /// The most talkers.
-    pub(crate) fn talkers_limit() -> usize {
-        MAX_TALKERS
+    pub(crate) fn max_talkers(&self) -> usize {
+        self.max_talkers
     }
 
     /// Where a part is.
@@ -134,7 +149,7 @@ impl Shared {
             return Some((place, false));
         }
         let talker = Talker { source, part, last_at: now };
-        if self.talkers.len() < MAX_TALKERS {
+        if self.talkers.len() < self.max_talkers {
             self.talkers.push(talker);
             return Some((self.talkers.len() - 1, false));
         }

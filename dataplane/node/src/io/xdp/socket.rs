@@ -49,6 +49,10 @@ pub struct Sender {
     completion: Consumer<u64>,
     /// Pushed since the last kick.
     unsent: usize,
+    /// The last kick left some of it in the ring.
+    stuck: bool,
+    /// The interface is down or gone, as the last kick said.
+    down: bool,
 }
 
 /// Binds a socket to its place, with `frames` (all for receiving, or the part of this socket) as
@@ -113,7 +117,9 @@ pub fn open(
     bind(&socket, place, first, copy)?;
     let socket = Arc::new(socket);
     let receiver = Receiver { socket: Arc::clone(&socket), place, arrived, fill };
-    Ok((receiver, Sender { socket, place, transmit, completion, unsent: 0 }))
+    let sender =
+        Sender { socket, place, transmit, completion, unsent: 0, stuck: false, down: false };
+    Ok((receiver, sender))
 }
 
 fn bind(
@@ -211,16 +217,22 @@ impl Sender {
         true
     }
 
-    /// Sends what was queued, as far as there is room below: never waits.
+    /// True while nothing can leave by this interface: another way is to be taken.
+    pub fn is_down(&self) -> bool {
+        self.down
+    }
+
+    /// Sends what was queued, as far as there is room below: never waits. What was stuck is tried
+    /// again: when all frames are, nothing else would ever move them.
     pub fn flush(&mut self) {
-        if self.unsent > 0 {
+        if self.unsent > 0 || self.stuck {
             self.kick();
         }
     }
 
-    /// What is stuck in the ring is tried again with the next kick.
     fn kick(&mut self) {
         self.unsent = 0;
+        (self.stuck, self.down) = (false, false);
         self.transmit.publish();
         if !self.transmit.needs_wakeup() {
             return;
@@ -233,14 +245,16 @@ impl Sender {
                 libc::sendto(self.socket.as_raw_fd(), data, 0, libc::MSG_DONTWAIT, address, 0)
             };
             let before = std::mem::replace(&mut waiting, self.transmit.waiting());
-            // EAGAIN also says that its budget is spent: then it has sent some, and there is more.
-            // Everything else (no buffer, interface down or gone) is no better at once.
-            let again = result < 0
-                && matches!(
-                    io::Error::last_os_error().raw_os_error(),
-                    Some(libc::EAGAIN | libc::EINTR)
-                );
+            if result >= 0 {
+                return;
+            }
+            // EAGAIN also says that its budget is spent, EBUSY that one was dropped: then there may
+            // be more. Everything else (no buffer, interface down or gone) is no better at once.
+            let errno = io::Error::last_os_error().raw_os_error();
+            self.down = matches!(errno, Some(libc::ENETDOWN | libc::ENXIO | libc::ENODEV));
+            let again = matches!(errno, Some(libc::EAGAIN | libc::EINTR | libc::EBUSY));
             if !again || waiting == before {
+                self.stuck = waiting > 0;
                 return;
             }
         }

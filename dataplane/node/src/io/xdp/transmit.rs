@@ -74,7 +74,9 @@ impl TransmitQueue for Queue {
         // SAFETY: the frame was reserved just now, so it is in no ring.
         let bytes = unsafe { self.frames.bytes(frame, HEADROOM + len) };
         let bytes = bytes.expect("only our own frames are reserved");
-        let Some(way) = self.paths.find(local, remote, len) else {
+        let senders = &mut self.senders;
+        let way = self.paths.find(local, remote, len).filter(|way| !senders[way.sender].is_down());
+        let Some(way) = way else {
             if let Some(room) = self.kernel.reserve() {
                 room[..len].copy_from_slice(&bytes[HEADROOM..]);
                 self.kernel.commit(len, local, remote);
@@ -83,7 +85,7 @@ impl TransmitQueue for Queue {
             return;
         };
         let start = way.template.write(bytes, &way.next_hop);
-        let sender = &mut self.senders[way.sender];
+        let sender = &mut senders[way.sender];
         if sender.push(frame + start as u64, bytes.len() - start) {
             self.counters.sent += 1;
             self.counters.sends += 1;
