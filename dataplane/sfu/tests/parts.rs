@@ -315,6 +315,56 @@ fn a_room_that_gets_a_second_part_goes_on_without_a_gap() {
 }
 
 #[test]
+fn a_core_that_begins_another_life_leaves_no_gap_at_an_edge() {
+    let mut room = crowd(2, 2);
+    let run = |room: &mut Parts| {
+        for _ in 0..20 {
+            room.speak(1, 0, VOICE);
+            room.advance(20);
+        }
+    };
+    run(&mut room);
+    room.command(0, Command::CloseRoom { room: ROOM });
+    run(&mut room);
+    assert_eq!(room.worlds[0].engine.counters().drops[DropReason::LinkUnknown], 20);
+    room.open(2);
+    run(&mut room);
+    let listener = &room.worlds[1].clients[1];
+    assert_eq!(listener.unreadable, 0);
+    let packets: Vec<_> = listener.rtp.iter().collect();
+    assert_eq!(packets.len(), 40, "without a core nobody is heard");
+    assert_gapless(&packets);
+}
+
+#[test]
+fn a_core_hears_more_talkers_than_it_remembers() {
+    let mut room = Parts::new(4);
+    let mut speakers = Vec::new();
+    for part in 1..4 {
+        for _ in 0..45 {
+            speakers.push((part, room.join(part)));
+        }
+    }
+    let listener = room.join(0);
+    // One after the other, each long enough for the one before to give way.
+    for (turn, (part, client)) in speakers.iter().enumerate() {
+        for _ in 0..5 {
+            room.speak(*part, *client, VOICE);
+            room.advance(20);
+        }
+        room.advance(200);
+        if turn % 20 == 0 {
+            room.keep_alive();
+        }
+    }
+    let client = &room.worlds[0].clients[listener];
+    assert_eq!(client.rtp.len(), speakers.len() * 5);
+    for slot in 0..8 {
+        assert_gapless(&client.of(client.voice_ssrc(slot)));
+    }
+}
+
+#[test]
 fn a_screen_is_seen_in_another_part_from_its_first_key_frame_on() {
     let mut room = crowd(2, 2);
     let source = room.source(0, 0);
