@@ -229,8 +229,8 @@ fn lost_frames_are_losses_and_nothing_worse() {
     let mut count = 0_u32;
     room.lost = Box::new(move |message| {
         count += 1;
-        !matches!(message, Message::Heard(_)) && count % 5 == 0
-            || matches!(message, Message::Heard(_)) && count % 7 == 0
+        !matches!(message, Message::Heard(_)) && count.is_multiple_of(5)
+            || matches!(message, Message::Heard(_)) && count.is_multiple_of(7)
     });
     for step in 0..200 {
         room.speak(1, 0, VOICE);
@@ -453,10 +453,10 @@ fn only_watched_layers_cross_a_link_and_a_change_of_size_changes_them() {
     let mut frames = |room: &mut Parts, count: usize| {
         for _ in 0..count {
             picture += 1;
-            for layer in 0..3 {
-                let asked = picture_losses(&room.worlds[0], 0, CAMERA[layer]) > 0;
+            for (layer, ssrc) in CAMERA.into_iter().enumerate() {
+                let asked = picture_losses(&room.worlds[0], 0, ssrc) > 0;
                 let told = &mut room.worlds[0].clients[0].rtcp;
-                told.retain(|(_, told)| *told != world::Told::PictureLoss(CAMERA[layer]));
+                told.retain(|(_, told)| *told != world::Told::PictureLoss(ssrc));
                 let number = picture + 1000 * layer as u16;
                 room.with(0, |world| camera(world, 0, layer, number, picture == 1 || asked));
             }
