@@ -554,6 +554,56 @@ fn a_screens_sound_crosses_with_its_picture() {
 }
 
 #[test]
+fn pictures_over_a_lossy_link_are_seen_whole_again_after_each_loss() {
+    let mut room = crowd(3, 2);
+    let source = room.source(0, 0);
+    for part in 0..3 {
+        view(&mut room, (part, 1), 0, source, SourceKind::Screen);
+    }
+    let mut random = 0x2545_f491_u64;
+    room.lost = Box::new(move |_| {
+        random ^= random << 13;
+        random ^= random >> 7;
+        random ^= random << 17;
+        random.is_multiple_of(50)
+    });
+    for picture in 0..600 {
+        // As encoders do: a key frame for whoever asks, and none otherwise.
+        let asked = picture_losses(&room.worlds[0], 0, SCREEN) > 0;
+        room.worlds[0].clients[0].rtcp.clear();
+        room.with(0, |world| screen(world, 0, picture, picture == 0 || asked));
+        room.advance(33);
+        // A viewer that misses a picture asks for it, and for a key frame when it does not come.
+        if picture % 10 == 0 {
+            for part in 1..3 {
+                let client = &mut room.worlds[part].clients[1];
+                let ssrc = client.video_ssrc(0);
+                let loss = client.seal_rtcp(|writer| {
+                    writer.picture_loss(1, ssrc).expect("it fits");
+                });
+                room.with(part, |world| world.datagram(1, loss));
+            }
+            room.keep_alive();
+        }
+    }
+    let whole = room.worlds[0].clients[1].of(room.worlds[0].clients[1].video_ssrc(0)).len();
+    assert_eq!(whole, 600, "where the publisher is, nothing is lost");
+    for part in 1..3 {
+        let client = &room.worlds[part].clients[1];
+        assert_eq!(client.unreadable, 0);
+        let packets = client.of(client.video_ssrc(0));
+        assert!((540..600).contains(&packets.len()), "{}", packets.len());
+        for pair in packets.windows(2) {
+            let gap = pair[1].index - pair[0].index;
+            assert!((1..20).contains(&gap), "{gap}");
+            let pictures = picture_of(pair[1]).wrapping_sub(picture_of(pair[0]));
+            assert_eq!(u64::from(pictures), gap, "what is lost leaves its place");
+        }
+        assert_eq!(room.worlds[part].engine.counters().drops[DropReason::IndexReused], 0);
+    }
+}
+
+#[test]
 fn what_was_lost_on_the_way_is_told_again() {
     let mut room = crowd(2, 1);
     let source = room.source(0, 0);
