@@ -170,6 +170,7 @@ pub struct Media {
 }
 
 /// What a frame tells.
+#[expect(clippy::large_enum_variant, reason = "it lives on the stack while one frame is handled")]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Message {
     /// Up to the core: one of an edge's loudest.

@@ -499,8 +499,8 @@ fn check_two_parts(io: IoKind) {
         clients.push(Client::join(&handles[at], &rooms[at], servers[at], number + 1));
     }
     for round in 0..20_u8 {
-        for speaker in 0..2 {
-            clients[speaker].speak(&[round, speaker as u8]);
+        for (speaker, client) in (0_u8..2).zip(&mut clients) {
+            client.speak(&[round, speaker]);
         }
         for (listener, client) in clients.iter_mut().enumerate() {
             let expected = if listener < 2 { 1 } else { 2 };

@@ -229,8 +229,8 @@ fn lost_frames_are_losses_and_nothing_worse() {
     let mut count = 0_u32;
     room.lost = Box::new(move |message| {
         count += 1;
-        !matches!(message, Message::Heard(_)) && count % 5 == 0
-            || matches!(message, Message::Heard(_)) && count % 7 == 0
+        !matches!(message, Message::Heard(_)) && count.is_multiple_of(5)
+            || matches!(message, Message::Heard(_)) && count.is_multiple_of(7)
     });
     for step in 0..200 {
         room.speak(1, 0, VOICE);
@@ -312,6 +312,56 @@ fn a_room_that_gets_a_second_part_goes_on_without_a_gap() {
     let client = &room.worlds[1].clients[late];
     assert_eq!(client.of(client.voice_ssrc(0)).len(), 20);
     assert_eq!(client.of(client.video_ssrc(0)).len(), 20);
+}
+
+#[test]
+fn a_core_that_begins_another_life_leaves_no_gap_at_an_edge() {
+    let mut room = crowd(2, 2);
+    let run = |room: &mut Parts| {
+        for _ in 0..20 {
+            room.speak(1, 0, VOICE);
+            room.advance(20);
+        }
+    };
+    run(&mut room);
+    room.command(0, Command::CloseRoom { room: ROOM });
+    run(&mut room);
+    assert_eq!(room.worlds[0].engine.counters().drops[DropReason::LinkUnknown], 20);
+    room.open(2);
+    run(&mut room);
+    let listener = &room.worlds[1].clients[1];
+    assert_eq!(listener.unreadable, 0);
+    let packets: Vec<_> = listener.rtp.iter().collect();
+    assert_eq!(packets.len(), 40, "without a core nobody is heard");
+    assert_gapless(&packets);
+}
+
+#[test]
+fn a_core_hears_more_talkers_than_it_remembers() {
+    let mut room = Parts::new(4);
+    let mut speakers = Vec::new();
+    for part in 1..4 {
+        for _ in 0..45 {
+            speakers.push((part, room.join(part)));
+        }
+    }
+    let listener = room.join(0);
+    // One after the other, each long enough for the one before to give way.
+    for (turn, (part, client)) in speakers.iter().enumerate() {
+        for _ in 0..5 {
+            room.speak(*part, *client, VOICE);
+            room.advance(20);
+        }
+        room.advance(200);
+        if turn % 20 == 0 {
+            room.keep_alive();
+        }
+    }
+    let client = &room.worlds[0].clients[listener];
+    assert_eq!(client.rtp.len(), speakers.len() * 5);
+    for slot in 0..8 {
+        assert_gapless(&client.of(client.voice_ssrc(slot)));
+    }
 }
 
 #[test]
@@ -403,10 +453,10 @@ fn only_watched_layers_cross_a_link_and_a_change_of_size_changes_them() {
     let mut frames = |room: &mut Parts, count: usize| {
         for _ in 0..count {
             picture += 1;
-            for layer in 0..3 {
-                let asked = picture_losses(&room.worlds[0], 0, CAMERA[layer]) > 0;
+            for (layer, ssrc) in CAMERA.into_iter().enumerate() {
+                let asked = picture_losses(&room.worlds[0], 0, ssrc) > 0;
                 let told = &mut room.worlds[0].clients[0].rtcp;
-                told.retain(|(_, told)| *told != world::Told::PictureLoss(CAMERA[layer]));
+                told.retain(|(_, told)| *told != world::Told::PictureLoss(ssrc));
                 let number = picture + 1000 * layer as u16;
                 room.with(0, |world| camera(world, 0, layer, number, picture == 1 || asked));
             }
@@ -501,6 +551,56 @@ fn a_screens_sound_crosses_with_its_picture() {
     assert_gapless(&packets);
     assert!(packets.iter().all(|packet| packet.csrc == Some(source)));
     assert_eq!(client.of(client.video_ssrc(2)).len(), 25);
+}
+
+#[test]
+fn pictures_over_a_lossy_link_are_seen_whole_again_after_each_loss() {
+    let mut room = crowd(3, 2);
+    let source = room.source(0, 0);
+    for part in 0..3 {
+        view(&mut room, (part, 1), 0, source, SourceKind::Screen);
+    }
+    let mut random = 0x2545_f491_u64;
+    room.lost = Box::new(move |_| {
+        random ^= random << 13;
+        random ^= random >> 7;
+        random ^= random << 17;
+        random.is_multiple_of(50)
+    });
+    for picture in 0..600 {
+        // As encoders do: a key frame for whoever asks, and none otherwise.
+        let asked = picture_losses(&room.worlds[0], 0, SCREEN) > 0;
+        room.worlds[0].clients[0].rtcp.clear();
+        room.with(0, |world| screen(world, 0, picture, picture == 0 || asked));
+        room.advance(33);
+        // A viewer that misses a picture asks for it, and for a key frame when it does not come.
+        if picture % 10 == 0 {
+            for part in 1..3 {
+                let client = &mut room.worlds[part].clients[1];
+                let ssrc = client.video_ssrc(0);
+                let loss = client.seal_rtcp(|writer| {
+                    writer.picture_loss(1, ssrc).expect("it fits");
+                });
+                room.with(part, |world| world.datagram(1, loss));
+            }
+            room.keep_alive();
+        }
+    }
+    let whole = room.worlds[0].clients[1].of(room.worlds[0].clients[1].video_ssrc(0)).len();
+    assert_eq!(whole, 600, "where the publisher is, nothing is lost");
+    for part in 1..3 {
+        let client = &room.worlds[part].clients[1];
+        assert_eq!(client.unreadable, 0);
+        let packets = client.of(client.video_ssrc(0));
+        assert!((540..600).contains(&packets.len()), "{}", packets.len());
+        for pair in packets.windows(2) {
+            let gap = pair[1].index - pair[0].index;
+            assert!((1..20).contains(&gap), "{gap}");
+            let pictures = picture_of(pair[1]).wrapping_sub(picture_of(pair[0]));
+            assert_eq!(u64::from(pictures), gap, "what is lost leaves its place");
+        }
+        assert_eq!(room.worlds[part].engine.counters().drops[DropReason::IndexReused], 0);
+    }
 }
 
 #[test]

@@ -7,6 +7,7 @@ use hype_protocol::observation::{FlagsChange, SessionStats, View};
 use hype_sfu::wire::rtcp::ReportBlock;
 use hype_sfu::wire::rtcp::writer::SenderInfo;
 use hype_sfu::{Command, Event};
+use world::parts::Parts;
 use world::{Send, Told, World};
 
 const VOICE: u8 = 0x80 | 30;
@@ -229,12 +230,24 @@ fn media_started_is_told_once_and_status_on_every_change() {
 /// clock, not the moments at which packets happened to arrive.
 #[test]
 fn sender_reports_of_pictures_follow_the_publishers_clock() {
+    check_picture_reports(0);
+}
+
+#[test]
+fn sender_reports_of_pictures_follow_the_clock_of_a_publisher_in_another_part() {
+    check_picture_reports(1);
+}
+
+/// The publisher is in part 0, the viewer in that one.
+fn check_picture_reports(part: usize) {
     const SCREEN: u32 = 5;
-    let mut world = World::new();
-    let (publisher, viewer) = (world.join(), world.join());
-    let (session, source) = (world.clients[viewer].id, world.clients[publisher].source());
+    let mut room = Parts::new(2);
+    let (publisher, viewer) = (room.join(0), room.join(part));
+    let session = room.worlds[part].clients[viewer].id;
+    let source = room.worlds[0].clients[publisher].source();
     let view = Some(View { source, kind: SourceKind::Screen, height: None });
-    world.command(Command::View { session, slot: 0, view });
+    room.command(part, Command::View { session, slot: 0, view });
+    room.advance(0);
     // The publisher's wall clock is a day behind. Reports take 10 ms, pictures 30 ms.
     let ntp = |ms: u64| {
         let unix_ms = world::UNIX_AT_ZERO.as_millis() as u64 - 86_400_000 + ms;
@@ -242,8 +255,8 @@ fn sender_reports_of_pictures_follow_the_publishers_clock() {
         (unix_ms / 1000 + 2_208_988_800) << 32 | fraction
     };
     for step in 0..150_u16 {
-        let captured = world.now.as_millis() - 30;
-        let client = &mut world.clients[publisher];
+        let captured = room.now().as_millis() - 30;
+        let client = &mut room.worlds[0].clients[publisher];
         let packet = client.seal_next(&Send {
             ssrc: SCREEN,
             payload_type: client.payload_type(Codec::Vp8),
@@ -253,9 +266,9 @@ fn sender_reports_of_pictures_follow_the_publishers_clock() {
             payload: &[0x10, u8::from(step > 0), 1, 2],
             ..Send::default()
         });
-        world.datagram(publisher, packet);
+        room.with(0, |world| world.datagram(publisher, packet));
         if step % 25 == 1 {
-            let told = world.now.as_millis() - 10;
+            let told = room.now().as_millis() - 10;
             let info = SenderInfo {
                 ssrc: SCREEN,
                 ntp_time: ntp(told),
@@ -263,13 +276,14 @@ fn sender_reports_of_pictures_follow_the_publishers_clock() {
                 packet_count: 1,
                 octet_count: 1,
             };
-            let report = world.clients[publisher]
+            let report = room.worlds[0].clients[publisher]
                 .seal_rtcp(|writer| writer.sender_report(&info, &[]).expect("room"));
-            world.datagram(publisher, report);
+            room.with(0, |world| world.datagram(publisher, report));
         }
-        world.advance(20);
+        room.advance(20);
     }
-    let reports = sender_reports(&world, viewer);
+    let world = &room.worlds[part];
+    let reports = sender_reports(world, viewer);
     assert!(reports.len() >= 2, "{reports:?}");
     let packets = world.clients[viewer].of(world.clients[viewer].video_ssrc(0));
     let first = packets[0];

@@ -243,12 +243,13 @@ impl Fleet {
     }
 
     /// Where a room can be joined now: in the part with the fewest people. None when its node is
-    /// not connected or not to be used.
+    /// not connected or not to be used, or came back without one of the workers.
     pub fn seat(&self, room: RoomId, record: &records::Room) -> Option<Seat> {
+        if !record.parts.iter().all(|part| self.serves(part)) {
+            return None;
+        }
         let people = self.people_by_part(room, record);
-        let parts = record.parts.iter().zip(people);
-        let (part, _) =
-            parts.filter(|(part, _)| self.serves(part)).min_by_key(|(_, people)| *people)?;
+        let (part, _) = record.parts.iter().zip(people).min_by_key(|(_, people)| *people)?;
         let (link, live) = self.nodes.get(&part.node)?.serving()?;
         let addresses = live.workers.get(usize::from(part.worker.0))?.clone();
         Some(Seat {

@@ -325,6 +325,15 @@ fn a_node_back_with_fewer_workers_loses_the_rooms_of_the_others() {
     let (_link, _commands) = test.connect(BootId(1));
     assert!(!test.fleet.must_move(&room(&test.node, 1), test.now));
     assert!(test.fleet.must_move(&room(&test.node, 2), test.now));
+    // A room of parts lives where all of them can.
+    let of_parts = |second: u16| {
+        let mut room = room(&test.node, 0);
+        room.parts.extend(self::room(&test.node, second).parts);
+        room.parts[1].part = PartId(1);
+        room
+    };
+    assert!(!test.fleet.must_move(&of_parts(1), test.now));
+    assert!(test.fleet.must_move(&of_parts(2), test.now));
     let unknown: NodeId = "node-2".parse().expect("a valid name");
     assert!(!test.fleet.must_move(&room(&unknown, 0), test.now), "it may just be dialing");
     assert!(test.fleet.must_move(&room(&unknown, 0), test.now + GRACE));
