@@ -198,7 +198,7 @@ struct Everybody {
     /// When in each interval a speaker sends, in order.
     phases: Vec<(Duration, usize)>,
     /// By listener and slot: the last sequence number.
-    last: Vec<u16>,
+    last: Vec<Option<u16>>,
     tally: Arc<Tally>,
     switches: Arc<Switches>,
     seen: u64,
@@ -223,7 +223,7 @@ impl Everybody {
             .map(|speaker| (traffic.interval().mul_f64(rand::random()), speaker))
             .collect();
         phases.sort_unstable();
-        let last = vec![0; ears.len() * settings.ssrcs.len()];
+        let last = vec![None; ears.len() * settings.ssrcs.len()];
         Ok(Self {
             settings,
             socket,
@@ -254,6 +254,7 @@ impl Everybody {
             let speaking = self.switches.speaking.load(Ordering::Acquire);
             if speaking == 0 {
                 next = None;
+                self.sources.iter_mut().for_each(Source::rest);
                 if received < BATCH {
                     std::thread::sleep(Duration::from_millis(1));
                 }
@@ -385,10 +386,9 @@ impl Everybody {
             }
             let slot = (ssrc - self.settings.ssrcs.start) as usize;
             let last = &mut self.last[index * self.settings.ssrcs.len() + slot];
-            if *last == sequence_number {
+            if last.replace(sequence_number) == Some(sequence_number) {
                 return false;
             }
-            *last = sequence_number;
         }
         self.seen += 1;
         if !self.seen.is_multiple_of(SAMPLE) {

@@ -162,6 +162,11 @@ impl Source {
         Ok(Self { traffic, outbound, packet, number: 0, bursts: 0, random })
     }
 
+    /// Nothing is sent for a while: pictures go on with a key frame.
+    pub fn rest(&mut self) {
+        self.bursts = 0;
+    }
+
     /// Gives each packet of the next burst to `send`.
     pub fn burst(&mut self, now: Duration, mut send: impl FnMut(&[u8])) {
         let interval = self.traffic.interval();

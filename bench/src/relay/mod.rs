@@ -222,6 +222,7 @@ async fn compare(common: &Common, shape: &Shape) -> anyhow::Result<()> {
     }
     if let Some(plain) = figures(2) {
         report.floor_to_plain = median(result::ratios(&windows[1], &windows[2]));
+        report.ratio_to_plain = median(result::ratios(&windows[0], &windows[2]));
         report.plain_cpu_ns = plain.cpu_ns_per_forwarded_packet;
     }
     let lengths = windows.first().zip(windows.get(1));

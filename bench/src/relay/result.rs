@@ -178,6 +178,8 @@ pub struct Report {
     pub comparison: Option<Comparison>,
     /// The floor by plain sendmmsg of 64; at most 1.1, else the run fails.
     pub floor_to_plain: Option<f64>,
+    /// The first subject by plain sendmmsg of 64, which knows no GSO.
+    pub ratio_to_plain: Option<f64>,
     /// Plain sendmmsg's cost.
     pub plain_cpu_ns: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -214,6 +216,7 @@ impl Report {
             figures,
             comparison: None,
             floor_to_plain: None,
+            ratio_to_plain: None,
             plain_cpu_ns: None,
             sweep: None,
             highest_lossless_pps: None,
@@ -280,6 +283,7 @@ impl Report {
         }
         if self.floor_to_plain.is_some() {
             println!("floor / plain sendmmsg       {}", text(self.floor_to_plain, 3));
+            println!("node / plain sendmmsg        {}", text(self.ratio_to_plain, 3));
         }
         println!("{}", self.machine);
         Ok(())

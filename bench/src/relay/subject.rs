@@ -94,7 +94,7 @@ pub struct Subject {
     process: Process,
     generator: Generator,
     meter: Meter,
-    /// Packets and sends a second, of the node's last report.
+    /// Packets and sends a second, summed over the node's reports.
     load: Arc<[AtomicU64; 2]>,
 }
 
@@ -277,7 +277,7 @@ impl Subject {
         })
     }
 
-    /// Datagrams of one send operation, by the node's last report.
+    /// Datagrams of one send operation, by the node's reports.
     pub fn packets_per_send(&self) -> Option<f64> {
         let [packets, sends] = &*self.load;
         let (packets, sends) = (packets.load(Ordering::Relaxed), sends.load(Ordering::Relaxed));
@@ -407,8 +407,8 @@ async fn listen(
             FromNode::View { state: ViewState::Live, .. } => News::Live,
             FromNode::Refused { reason, .. } => News::Refused(format!("{reason:?}")),
             FromNode::Stats { load: now, .. } => {
-                load[0].store(now.packets_per_second, Ordering::Relaxed);
-                load[1].store(now.sends_per_second, Ordering::Relaxed);
+                load[0].fetch_add(now.packets_per_second, Ordering::Relaxed);
+                load[1].fetch_add(now.sends_per_second, Ordering::Relaxed);
                 continue;
             }
             _ => continue,

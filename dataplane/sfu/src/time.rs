@@ -38,6 +38,12 @@ impl Timestamp {
         self.0 / 1_000_000
     }
 
+    /// The last multiple of `step` that is not later.
+    pub const fn aligned(self, step: Duration) -> Self {
+        let step = step.as_nanos() as u64;
+        Self(self.0 - self.0 % step)
+    }
+
     /// How long after `earlier` this is; zero when it is before it.
     pub const fn since(self, earlier: Self) -> Duration {
         Duration::from_nanos(self.0.saturating_sub(earlier.0))

@@ -157,7 +157,7 @@ impl Engine {
     pub(super) fn connect(&mut self, key: usize, now: Timestamp) {
         let session = &mut self.sessions[key];
         session.connected = true;
-        session.reports_at = now + super::report::INTERVAL;
+        session.reports_at = super::report::next_at(now);
         self.reschedule(key);
         self.emit_status(key);
     }

@@ -26,7 +26,15 @@ use super::session::Session;
 use super::{Engine, session};
 
 /// Between two compound reports of one session (RFC 3550 §6.2 would allow more often).
-pub(super) const INTERVAL: Duration = Duration::from_secs(1);
+const INTERVAL: Duration = Duration::from_secs(1);
+/// Reports of different sessions that are due within this are sent in one turn: a worker that wakes
+/// for each of them costs more than they do.
+const TOGETHER: Duration = Duration::from_millis(50);
+
+/// When a session that reports now does so again.
+pub(super) fn next_at(now: Timestamp) -> Timestamp {
+    (now + INTERVAL).aligned(TOGETHER)
+}
 /// The most sequence numbers asked for at once in one layer.
 const MAX_NACKS: usize = 64;
 /// Sender reports of one compound; more lines than these take another one.

@@ -32,7 +32,7 @@ impl Engine {
         self.send_feedback(key, now, out);
         let session = &mut self.sessions[key];
         if session.reports_at <= now {
-            session.reports_at = now + super::report::INTERVAL;
+            session.reports_at = super::report::next_at(now);
             self.send_reports(key, now, out);
         }
         // Whatever could not be done now is tried again a little later, never in this turn.
