@@ -47,9 +47,9 @@ impl Network {
         let pid = std::process::id();
         if sink == Sink::Loopback {
             let [_, high, low, _] = (pid << 8).to_be_bytes();
-            let net = |third: u8| Ipv4Addr::new(127, 64 | high % 64, third, 0);
+            let net = |third: u8| Ipv4Addr::new(127, 64 | (high % 64), third, 0);
             // One /16 for all: distinct processes have distinct ones, most of the time.
-            let node = Ipv4Addr::new(127, 64 | high % 64, 0, low | 1);
+            let node = Ipv4Addr::new(127, 64 | (high % 64), 0, low | 1);
             return Ok(Self {
                 sink,
                 node,

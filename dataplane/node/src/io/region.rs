@@ -22,7 +22,12 @@ impl Region {
     /// # Errors
     /// When there is no memory.
     pub fn new(len: usize) -> io::Result<Self> {
-        Self::map(len, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS, -1, 0)
+        let region = Self::map(len, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS, -1, 0)?;
+        // A huge page would take 2 MiB for the first byte. A kernel without huge pages refuses,
+        // and needs no advice.
+        // SAFETY: exactly the range that was mapped just now; the advice changes no contents.
+        unsafe { libc::madvise(region.start.as_ptr().cast(), len, libc::MADV_NOHUGEPAGE) };
+        Ok(region)
     }
 
     /// Maps `len` bytes, and takes all of their memory at once.

@@ -116,9 +116,7 @@ impl ReceiveBuffers {
 /// The size in a UDP_GRO control message: `struct cmsghdr` (length, level, type), then an int. The
 /// kernel adds one only to what it merged.
 fn merged_segment(control: &[u8]) -> Option<usize> {
-    let int = |at: usize| {
-        control.get(at..at + 4)?.try_into().ok().map(|bytes| libc::c_int::from_ne_bytes(bytes))
-    };
+    let int = |at: usize| control.get(at..at + 4)?.try_into().ok().map(libc::c_int::from_ne_bytes);
     let ours = int(8)? == libc::SOL_UDP && int(12)? == libc::UDP_GRO;
     usize::try_from(int(16)?).ok().filter(|size| ours && *size > 0)
 }
