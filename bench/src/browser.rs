@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, bail, ensure};
 use dimpl::{Dtls, DtlsCertificate, Output};
 use hype_protocol::media::{
-    Codec, CodecMapping, HeaderExtensions, MAX_VIDEO_SLOTS, MAX_VOICE_SLOTS, Mid, ReceiveLine, Rid,
-    SendLine, SessionMedia, SourceKind, VideoSlot,
+    Codec, CodecMapping, HeaderExtensions, MAX_VIDEO_SLOTS, Mid, ReceiveLine, Rid, SendLine,
+    SessionMedia, SourceKind, VOICE_SLOTS, VideoSlot,
 };
 use hype_protocol::secret::{SrtpKeying, SrtpProfile};
 use tokio::net::UdpSocket;
@@ -237,7 +237,7 @@ pub fn media() -> SessionMedia {
             send(2, SourceKind::Screen, &layers),
             send(3, SourceKind::ScreenAudio, &[]),
         ],
-        voice_slots: (0..MAX_VOICE_SLOTS).map(|s| receive(4 + s, 1000 + s, false)).collect(),
+        voice_slots: (0..VOICE_SLOTS).map(|s| receive(4 + s, 1000 + s, false)).collect(),
         video_slots: video_slots.collect(),
     }
 }

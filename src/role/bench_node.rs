@@ -85,7 +85,7 @@ fn assignments(live: &NodeLive, options: &Options) -> Vec<Assignment> {
     let generation = Generation(1);
     let worker = |number: u32| WorkerId(u16::try_from(number % workers).unwrap_or(0));
     let part = |room: u32, part: u16| AssignedPart {
-        part: PartId(part.into()),
+        part: PartId(part),
         worker: worker(room + u32::from(part)),
         since: generation,
     };

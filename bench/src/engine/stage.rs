@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, bail, ensure};
 use hype_protocol::id::{BootId, Generation, NodeId, PartId, RoomId, SessionId, UserId, WorkerId};
 use hype_protocol::media::{
-    Codec, CodecMapping, HeaderExtensions, MAX_VOICE_SLOTS, Mid, ReceiveLine, SendLine,
-    SessionMedia, SourceKind,
+    Codec, CodecMapping, HeaderExtensions, Mid, ReceiveLine, SendLine, SessionMedia, SourceKind,
+    VOICE_SLOTS,
 };
 use hype_protocol::observation::{Keying, OpenSession, VoiceFlags};
 use hype_protocol::secret::{BootKeys, BootSecret, SrtpKeying, SrtpProfile};
@@ -286,7 +286,7 @@ fn mid(text: &str) -> anyhow::Result<Mid> {
 
 fn session(session: SessionId, profile: SrtpProfile) -> anyhow::Result<OpenSession> {
     let opus = CodecMapping { codec: Codec::Opus, payload_type: OPUS, rtx_payload_type: None };
-    let voice_slots = (0..MAX_VOICE_SLOTS).map(|slot| -> anyhow::Result<ReceiveLine> {
+    let voice_slots = (0..VOICE_SLOTS).map(|slot| -> anyhow::Result<ReceiveLine> {
         let ssrc = 10 + u32::try_from(slot)?;
         Ok(ReceiveLine { mid: mid(&format!("v{slot}"))?, ssrc, rtx_ssrc: None })
     });
