@@ -24,9 +24,9 @@ lint:
 	@./setup.sh deny
 	$(CARGO) deny --locked check bans licenses sources
 
-# Against a running `hype up` (or --url URL).
+# All benches: report/report.html and report/report.json (15 minutes; as root, also those that make networks).
 bench: setup
-	$(CARGO) run --release --locked -- bench voice
+	$(CARGO) run --release --locked -- bench report --out report
 
 fuzz:
 	cd fuzz && ./run.sh

@@ -48,13 +48,13 @@ impl PictureCopy<'_> {
         out: &mut [u8],
     ) -> Result<usize, DropReason> {
         let header = self.write_header(transport_sequence, out).ok_or(DropReason::Oversize)?;
-        // RFC 4588 §4: before the payload the original sequence number; the same padding behind it.
+        // RFC 4588 §4: before the payload the original sequence number; padding of its own behind.
         let original = self.original.map(u16::to_be_bytes);
         let original = original.as_ref().map_or(&[][..], |number| &number[..]);
         let padding = if self.payload.is_empty() {
             0
         } else {
-            padding(header + self.payload.len() + outbound.rtp_overhead())
+            padding(header + original.len() + self.payload.len() + outbound.rtp_overhead())
         };
         let mut plaintext = [0; MAX_DATAGRAM];
         let len = original.len() + self.payload.len() + padding;
