@@ -3,6 +3,8 @@
 //! tag check is reached too. The third client opens all that it gets: nothing may be sealed twice.
 //! Shared by the fuzz target and by the replay of its corpus in the ordinary test run.
 
+#![allow(dead_code, reason = "each target uses a part of it")]
+
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::time::Duration;
