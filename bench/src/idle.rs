@@ -78,11 +78,7 @@ struct Report {
 
 /// Runs it; prints the result to standard output.
 pub async fn run(options: Options) -> anyhow::Result<()> {
-    let report = tokio::select! {
-        report = measure(&options) => report?,
-        // Dropping the measurement ends the node, too.
-        _ = tokio::signal::ctrl_c() => bail!("stopped before there was a result"),
-    };
+    let report = crate::until_stopped(measure(&options)).await?;
     if options.json {
         println!("{}", serde_json::to_string_pretty(&report)?);
     } else {

@@ -58,3 +58,11 @@ pub async fn run(bench: Bench) -> anyhow::Result<()> {
         Bench::Engine(options) => engine::run(options).await,
     }
 }
+
+/// Ends at Ctrl-C, too: what was made (processes, networks, connections) goes with what is dropped.
+async fn until_stopped<T>(bench: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
+    tokio::select! {
+        outcome = bench => outcome,
+        _ = tokio::signal::ctrl_c() => anyhow::bail!("stopped before there was a result"),
+    }
+}

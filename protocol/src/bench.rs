@@ -24,8 +24,6 @@ pub struct Started {
 pub struct FloorStarted {
     /// One for each worker.
     pub workers: Vec<SocketAddr>,
-    /// Which back end it got.
-    pub back_end: String,
 }
 
 /// The one frame on the floor's standard input: who gets a copy of what comes from where.

@@ -38,10 +38,7 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
         .collect::<Result<_, _>>()
         .context("cannot bind")?;
     let addresses = sockets.iter().map(std::net::UdpSocket::local_addr);
-    let started = FloorStarted {
-        workers: addresses.collect::<Result<_, _>>()?,
-        back_end: format!("{:?}", options.io).to_lowercase(),
-    };
+    let started = FloorStarted { workers: addresses.collect::<Result<_, _>>()? };
     pipe::write(&mut output, &started).await?;
     tokio::io::AsyncWriteExt::flush(&mut output).await?;
     let routes: FloorRoutes =

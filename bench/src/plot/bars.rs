@@ -4,7 +4,7 @@
 use std::fmt::Write;
 
 use super::scale::{Kind, Scale};
-use super::{STYLES, WIDTH, compact, escape, figures_table, legend};
+use super::{STYLES, WIDTH, compact, escape, legend, rows_table};
 
 /// A plot of bars.
 #[derive(Debug, Clone)]
@@ -40,17 +40,7 @@ impl Bars {
         let names: Vec<&str> = self.segments.iter().map(String::as_str).collect();
         let mut out = if names.len() > 1 { legend(&names) } else { String::new() };
         self.svg(&mut out, label);
-        let mut head = vec![""];
-        head.extend(&names);
-        let cell = |value: &Option<f64>| value.map_or("not known".into(), compact);
-        let rows: Vec<Vec<String>> = self
-            .rows
-            .iter()
-            .map(|(name, values)| {
-                std::iter::once(name.clone()).chain(values.iter().map(cell)).collect()
-            })
-            .collect();
-        out.push_str(&figures_table(&head, &rows));
+        out.push_str(&rows_table(&names, &self.rows));
         out
     }
 

@@ -107,6 +107,20 @@ fn legend(names: &[&str]) -> String {
     out
 }
 
+/// The table of named rows, a column for each of `names`.
+fn rows_table(names: &[&str], rows: &[(String, Vec<Option<f64>>)]) -> String {
+    let mut head = vec![""];
+    head.extend(names);
+    let cell = |value: &Option<f64>| value.map_or("not known".into(), compact);
+    let rows: Vec<Vec<String>> = rows
+        .iter()
+        .map(|(name, values)| {
+            std::iter::once(name.clone()).chain(values.iter().map(cell)).collect()
+        })
+        .collect();
+    figures_table(&head, &rows)
+}
+
 /// A table of the plotted numbers, folded away below the plot.
 pub fn figures_table(head: &[&str], rows: &[Vec<String>]) -> String {
     let mut out =

@@ -4,7 +4,7 @@
 use std::fmt::Write;
 
 use super::scale::{Kind, Scale};
-use super::{WIDTH, compact, escape, figures_table, legend, marker};
+use super::{WIDTH, compact, escape, legend, marker, rows_table};
 
 /// A plot of distributions.
 #[derive(Debug, Clone)]
@@ -34,17 +34,7 @@ impl Spread {
         let names: Vec<&str> = self.percentiles.iter().map(String::as_str).collect();
         let mut out = legend(&names);
         self.svg(&mut out, label);
-        let mut head = vec![""];
-        head.extend(&names);
-        let cell = |value: &Option<f64>| value.map_or("not known".into(), compact);
-        let rows: Vec<Vec<String>> = self
-            .rows
-            .iter()
-            .map(|(name, values)| {
-                std::iter::once(name.clone()).chain(values.iter().map(cell)).collect()
-            })
-            .collect();
-        out.push_str(&figures_table(&head, &rows));
+        out.push_str(&rows_table(&names, &self.rows));
         out
     }
 

@@ -16,7 +16,7 @@ use anyhow::{bail, ensure};
 use clap::{Args, ValueEnum};
 use hype_protocol::secret::SrtpProfile;
 
-use crate::suite;
+use crate::{suite, until_stopped};
 use media::{Payload, Traffic};
 use network::{Network, Sink};
 use result::{Comparison, Figures, Report, median};
@@ -180,14 +180,6 @@ async fn open(io: Io, other: Io, shape: &Shape, network: &Network) -> anyhow::Re
         }
         (Io::Floor, Io::Xdp) => Subject::floor("xdp", shape, network).await,
         (io, _) => Subject::node(io.name(), shape, network).await,
-    }
-}
-
-/// Ends at Ctrl-C, too: what was made goes with what is dropped.
-async fn until_stopped(bench: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {
-    tokio::select! {
-        outcome = bench => outcome,
-        _ = tokio::signal::ctrl_c() => bail!("stopped"),
     }
 }
 

@@ -4,21 +4,24 @@
 //! key that were made beforehand. The only `unsafe` is loads, stores, and the call that the
 //! check of the processor's features allows.
 
+mod expansion;
+
 use std::arch::x86_64::{
-    __m128i, __m256i, _MM_HINT_T0, _mm_aesenc_si128, _mm_aesenclast_si128,
-    _mm_aeskeygenassist_si128, _mm_and_si128, _mm_clmulepi64_si128, _mm_loadu_si128, _mm_prefetch,
-    _mm_set_epi8, _mm_set_epi32, _mm_set_epi64x, _mm_setzero_si128, _mm_shuffle_epi8,
-    _mm_shuffle_epi32, _mm_slli_epi64, _mm_slli_si128, _mm_srai_epi32, _mm_srli_epi64,
-    _mm_srli_si128, _mm_storeu_si128, _mm_xor_si128, _mm256_add_epi32, _mm256_aesenc_epi128,
-    _mm256_aesenclast_epi128, _mm256_broadcastsi128_si256, _mm256_castsi128_si256,
-    _mm256_castsi256_si128, _mm256_clmulepi64_epi128, _mm256_extracti128_si256,
-    _mm256_inserti128_si256, _mm256_loadu_si256, _mm256_set_epi32, _mm256_setzero_si256,
-    _mm256_shuffle_epi8, _mm256_storeu_si256, _mm256_xor_si256, _mm256_zextsi128_si256,
+    __m128i, __m256i, _MM_HINT_T0, _mm_aesenc_si128, _mm_aesenclast_si128, _mm_and_si128,
+    _mm_clmulepi64_si128, _mm_loadu_si128, _mm_prefetch, _mm_set_epi8, _mm_set_epi32,
+    _mm_set_epi64x, _mm_setzero_si128, _mm_shuffle_epi8, _mm_shuffle_epi32, _mm_slli_epi64,
+    _mm_slli_si128, _mm_srai_epi32, _mm_srli_epi64, _mm_srli_si128, _mm_storeu_si128,
+    _mm_xor_si128, _mm256_add_epi32, _mm256_aesenc_epi128, _mm256_aesenclast_epi128,
+    _mm256_broadcastsi128_si256, _mm256_castsi128_si256, _mm256_castsi256_si128,
+    _mm256_clmulepi64_epi128, _mm256_extracti128_si256, _mm256_inserti128_si256,
+    _mm256_loadu_si256, _mm256_set_epi32, _mm256_setzero_si256, _mm256_shuffle_epi8,
+    _mm256_storeu_si256, _mm256_xor_si256, _mm256_zextsi128_si256,
 };
 
 use zeroize::Zeroize;
 
 use crate::{NONCE_LEN, TAG_LEN};
+use expansion::{expand_128, expand_256};
 
 const BLOCK: usize = 16;
 /// Blocks of a long packet's groups, which share one reduction each.
@@ -540,73 +543,4 @@ fn reduce(low: __m128i, middle: __m128i, high: __m128i) -> __m128i {
         _mm_xor_si128(_mm_shuffle_epi32::<0x4e>(value), product)
     };
     _mm_xor_si128(fold(fold(low)), high)
-}
-
-/// FIPS 197 §5.2 for 16 bytes.
-#[target_feature(enable = "aes,avx2")]
-fn expand_128(key: &[u8; 16], out: &mut [[u8; BLOCK]; 15]) {
-    let mut last = load(key);
-    store(&mut out[0], last);
-    macro_rules! round {
-        ($place:literal, $constant:literal) => {
-            let assist = _mm_aeskeygenassist_si128::<$constant>(last);
-            last = _mm_xor_si128(spread(last), _mm_shuffle_epi32::<0xff>(assist));
-            store(&mut out[$place], last);
-        };
-    }
-    round!(1, 0x01);
-    round!(2, 0x02);
-    round!(3, 0x04);
-    round!(4, 0x08);
-    round!(5, 0x10);
-    round!(6, 0x20);
-    round!(7, 0x40);
-    round!(8, 0x80);
-    round!(9, 0x1b);
-    round!(10, 0x36);
-}
-
-/// FIPS 197 §5.2 for 32 bytes.
-#[target_feature(enable = "aes,avx2")]
-fn expand_256(key: &[u8; 32], out: &mut [[u8; BLOCK]; 15]) {
-    let both = load_pair(key);
-    let mut even = _mm256_castsi256_si128(both);
-    let mut odd = _mm256_extracti128_si256::<1>(both);
-    store(&mut out[0], even);
-    store(&mut out[1], odd);
-    macro_rules! even {
-        ($place:literal, $constant:literal) => {
-            let assist = _mm_aeskeygenassist_si128::<$constant>(odd);
-            even = _mm_xor_si128(spread(even), _mm_shuffle_epi32::<0xff>(assist));
-            store(&mut out[$place], even);
-        };
-    }
-    macro_rules! odd {
-        ($place:literal) => {
-            let assist = _mm_aeskeygenassist_si128::<0>(even);
-            odd = _mm_xor_si128(spread(odd), _mm_shuffle_epi32::<0xaa>(assist));
-            store(&mut out[$place], odd);
-        };
-    }
-    even!(2, 0x01);
-    odd!(3);
-    even!(4, 0x02);
-    odd!(5);
-    even!(6, 0x04);
-    odd!(7);
-    even!(8, 0x08);
-    odd!(9);
-    even!(10, 0x10);
-    odd!(11);
-    even!(12, 0x20);
-    odd!(13);
-    even!(14, 0x40);
-}
-
-/// Each word becomes the sum of itself and all before it.
-#[inline]
-#[target_feature(enable = "avx2")]
-fn spread(words: __m128i) -> __m128i {
-    let words = _mm_xor_si128(words, _mm_slli_si128::<4>(words));
-    _mm_xor_si128(words, _mm_slli_si128::<8>(words))
 }

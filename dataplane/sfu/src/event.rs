@@ -51,12 +51,6 @@ pub enum Event {
         /// How it stands.
         state: ViewState,
     },
-    /// The first authentic SRTP packet of a session came: the client has the last flight of the
-    /// handshake, and what was kept for its retransmission can go.
-    MediaStarted {
-        /// Whose.
-        session: SessionId,
-    },
     /// Quality of sessions over the last 2 s; at most 500 a message.
     Stats(Vec<SessionStats>),
 }

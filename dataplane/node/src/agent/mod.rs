@@ -304,8 +304,6 @@ impl Agent {
             Event::View { session, slot, state } => {
                 self.hub.view(session, slot, state);
             }
-            // What DTLS keeps after the handshake does not depend on it.
-            Event::MediaStarted { .. } => {}
             Event::Stats(stats) => self.stats.extend(stats),
         }
     }

@@ -33,7 +33,6 @@ fn subject(event: &Event) -> Option<(SessionId, Option<u8>)> {
         Event::View { session, slot, .. } => Some((*session, Some(*slot))),
         Event::Closed { .. }
         | Event::Refused { .. }
-        | Event::MediaStarted { .. }
         | Event::Dtls { .. }
         | Event::Speakers { .. }
         | Event::Stats(_) => None,
@@ -62,10 +61,7 @@ impl EventQueue {
                     self.waiting.remove(&known);
                 }
             }
-            Event::Session(_)
-            | Event::View { .. }
-            | Event::Refused { .. }
-            | Event::MediaStarted { .. } => {}
+            Event::Session(_) | Event::View { .. } | Event::Refused { .. } => {}
         }
         if let Some(subject) = subject(&event) {
             let number = self.taken + self.events.len() as u64;

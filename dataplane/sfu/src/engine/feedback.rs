@@ -4,13 +4,12 @@
 use std::time::Duration;
 
 use crate::drop_reason::DropReason;
-use crate::event::Event;
 use crate::room::remote::Publisher;
 use crate::time::Timestamp;
 use crate::transmit::{Destination, Transmit};
 use crate::wire::rtcp::{Compound, Nack, Packet, ReportBlock, SenderReport};
 
-use super::{Engine, emit};
+use super::Engine;
 
 /// The most packets that one NACK makes us send again.
 const MAX_RESENT: usize = 64;
@@ -47,11 +46,6 @@ impl Engine {
             .map_err(|reject| reject.rtcp_drop_reason())?;
         session.heard_at = Some(now);
         session.quality.bytes_in += datagram.len() as u64;
-        if !session.media_started {
-            session.media_started = true;
-            let event = Event::MediaStarted { session: session.id };
-            emit(&mut self.events, &mut self.counters, event);
-        }
         let compound = Compound::parse(&datagram[..len]).map_err(|_| DropReason::RtcpMalformed)?;
         for packet in compound.packets() {
             match packet {

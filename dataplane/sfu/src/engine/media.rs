@@ -6,7 +6,6 @@ use hype_protocol::media::{Codec, SourceKind};
 use crate::congestion::arrival::Arrivals;
 use crate::congestion::unwrap_u16;
 use crate::drop_reason::DropReason;
-use crate::event::Event;
 use crate::room::VoicePacket;
 use crate::room::producer::{Producer, SILENCE};
 use crate::room::remote::Publisher;
@@ -18,9 +17,9 @@ use crate::transport::srtp::InboundStream;
 use crate::wire::header_extension::Extensions;
 use crate::wire::rtp::Header;
 
+use super::Engine;
 use super::deliver::Incoming;
 use super::session::Role;
-use super::{Engine, emit};
 
 /// Opus sends nothing longer than this to say that there is nothing to hear (RFC 6716 §3.1: a
 /// frame of one byte or none).
@@ -52,11 +51,6 @@ impl Engine {
             .map_err(|reject| reject.rtp_drop_reason())?;
         session.heard_at = Some(now);
         session.quality.bytes_in += datagram.len() as u64;
-        if !session.media_started {
-            session.media_started = true;
-            let event = Event::MediaStarted { session: session.id };
-            emit(&mut self.events, &mut self.counters, event);
-        }
         let packet = &mut datagram[..len];
         let payload_len = header.payload(packet).map_err(|_| DropReason::RtpMalformed)?.len();
         let (head, payload) = packet.split_at_mut(header.header_len());

@@ -52,7 +52,6 @@ pub(crate) struct Session {
     /// When something authentic was heard last.
     pub(crate) heard_at: Option<Timestamp>,
     pub(crate) connected: bool,
-    pub(crate) media_started: bool,
     /// Checked addresses, the one checked longest ago first.
     pub(crate) addresses: Vec<Destination>,
     pub(crate) inbound: Option<Inbound>,
@@ -137,7 +136,6 @@ impl Session {
             opened_at_ms: unix_ms,
             heard_at: None,
             connected: false,
-            media_started: false,
             addresses: Vec::new(),
             inbound: None,
             inbound_rtcp: InboundRtcp::default(),
