@@ -187,7 +187,7 @@ impl Error {
 impl From<store::Error> for Error {
     fn from(error: store::Error) -> Self {
         match error {
-            store::Error::Unavailable(_) => Self::StoreUnavailable(error),
+            store::Error::Unavailable(_) | store::Error::NoIds(_) => Self::StoreUnavailable(error),
             store::Error::Conflict | store::Error::Broken(_) => Self::internal(error),
         }
     }

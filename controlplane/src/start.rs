@@ -16,7 +16,7 @@ use crate::app::{App, Shared};
 use crate::config::{self, Config};
 use crate::domain::auth::password::Passwords;
 use crate::domain::auth::token::Tokens;
-use crate::event::Bus;
+use crate::event::{Bus, relay};
 use crate::gateway::Gateway;
 use crate::http::limit::Limits;
 use crate::http::{self, serve, tls};
@@ -159,6 +159,7 @@ pub async fn run(
     let (stop, stopping) = watch::channel(false);
     let app = build(config, environment, &data_dir, stopping).await?;
     let cleaning = tokio::spawn(clean(Arc::clone(&app)));
+    let relay = tokio::spawn(relay::run(app.store.clone(), app.bus.clone()));
     let handle = axum_server::Handle::new();
     let serving =
         tokio::spawn(serve::serve(listener, tls, handle.clone(), http::router(Arc::clone(&app))));
@@ -176,6 +177,7 @@ pub async fn run(
         None => serving.await,
     };
     cleaning.abort();
+    relay.abort();
     app.voice.stop().await;
     if tokio::time::timeout(CLOSE_TIMEOUT, app.store.close()).await.is_err() {
         tracing::warn!("the database did not close in time; its log is read at the next start");

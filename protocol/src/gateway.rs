@@ -2,12 +2,19 @@
 //! semantics: hello, identify, sequence numbers on events, heartbeats, resume, close codes.
 //! A request carries a `nonce`; exactly one `reply` or `error` with that nonce answers it.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
-use crate::id::{ChannelId, GuildId, MessageId, RoomId, SessionId, SourceId, UserId};
+use crate::id::{ChannelId, GuildId, MessageId, RoleId, RoomId, SessionId, SourceId, UserId};
 use crate::media::{Codec, Mid, SourceKind};
-use crate::observation::{ProducerStatus, SessionStats, ViewState, VoiceFlags};
+use crate::observation::{SessionStats, ViewState};
 use crate::secret::SrtpProfile;
+
+pub use crate::guild::{
+    Channel, ChannelKind, Guild, Member, Message, Overwrite, OverwriteKind, Presence,
+    PresenceStatus, ReadMark, Role, User, VoiceMode, VoiceState,
+};
 
 /// The largest text frame that the server reads, in bytes.
 pub const MAX_FRAME: usize = 128 * 1024;
@@ -55,6 +62,9 @@ pub enum FromClient {
         session_id: String,
         /// The last sequence number seen.
         seq: u64,
+        /// The last sequence of each guild: by these any replica goes on where another one ended.
+        #[serde(default)]
+        guilds: BTreeMap<GuildId, u64>,
     },
     /// Every `heartbeat_interval_ms`; answered by `heartbeat_ack`.
     Heartbeat {
@@ -245,10 +255,22 @@ pub enum ToClient {
     Event {
         /// Grows by one with each event of a session.
         seq: u64,
+        /// Of a durable event of a guild: its place there. Clients drop what they have seen.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        position: Option<Position>,
         /// What.
         #[serde(flatten)]
         event: Event,
     },
+}
+
+/// Where a durable event stands among its guild's: numbers grow by one, without gaps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Position {
+    /// Which guild.
+    pub guild_id: GuildId,
+    /// Which of its events.
+    pub sequence: u64,
 }
 
 /// An error as clients see it, on the gateway and in REST (`{"error":{…}}`).
@@ -261,93 +283,6 @@ pub struct ErrorBody {
     /// When trying again makes sense.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry_after_ms: Option<u64>,
-}
-
-/// A person as others see them.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct User {
-    /// Who.
-    pub id: UserId,
-    /// Shown name.
-    pub name: String,
-}
-
-/// Text or voice.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum ChannelKind {
-    /// Messages.
-    Text,
-    /// Voice, cameras and screens.
-    Voice,
-}
-
-/// A channel.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Channel {
-    /// Which.
-    pub id: ChannelId,
-    /// Of which guild.
-    pub guild_id: GuildId,
-    /// Shown name.
-    pub name: String,
-    /// Text or voice.
-    pub kind: ChannelKind,
-    /// The most people in a voice channel; 0 for no limit of its own.
-    pub user_limit: u32,
-}
-
-/// A guild with all that a client shows of it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Guild {
-    /// Which.
-    pub id: GuildId,
-    /// Shown name.
-    pub name: String,
-    /// Who owns it.
-    pub owner_id: UserId,
-    /// Its channels, in order.
-    pub channels: Vec<Channel>,
-    /// Its members.
-    pub members: Vec<User>,
-    /// Who is in which of its voice channels.
-    pub voice_states: Vec<VoiceState>,
-}
-
-/// One message.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Message {
-    /// Which; grows with time.
-    pub id: MessageId,
-    /// Where.
-    pub channel_id: ChannelId,
-    /// In which guild.
-    pub guild_id: GuildId,
-    /// By whom.
-    pub author: User,
-    /// 1–4,000 characters.
-    pub content: String,
-    /// Unix milliseconds.
-    pub created_at_ms: u64,
-}
-
-/// One person in one voice channel.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct VoiceState {
-    /// In which guild.
-    pub guild_id: GuildId,
-    /// In which channel; the room has the same number.
-    pub channel_id: ChannelId,
-    /// Who.
-    pub user_id: UserId,
-    /// By which session.
-    pub session_id: SessionId,
-    /// The CSRC of this person's voice.
-    pub source: SourceId,
-    /// Mute and deafen.
-    pub flags: VoiceFlags,
-    /// What the person sends now.
-    pub producers: Vec<ProducerStatus>,
 }
 
 /// What happened.
@@ -363,6 +298,9 @@ pub enum Event {
         user: User,
         /// One's guilds.
         guilds: Vec<Guild>,
+        /// How far one has read which channel.
+        #[serde(default)]
+        read_marks: Vec<ReadMark>,
     },
     /// After `resume`: all missed events were sent.
     #[serde(rename = "resumed")]
@@ -370,20 +308,149 @@ pub enum Event {
     /// One is now in this guild (created or joined).
     #[serde(rename = "guild.added")]
     GuildAdded(Guild),
+    /// One is no longer in this guild (left, kicked, banned, or it was deleted).
+    #[serde(rename = "guild.removed")]
+    GuildRemoved {
+        /// Which guild.
+        guild_id: GuildId,
+    },
+    /// A guild's name or owner changed.
+    #[serde(rename = "guild.updated")]
+    GuildUpdated {
+        /// Which guild.
+        guild_id: GuildId,
+        /// Its name now.
+        name: String,
+        /// Its owner now.
+        owner_id: UserId,
+    },
+    /// What stands outside a guild's sequence, as it is now: after a resume by another replica.
+    #[serde(rename = "guild.state")]
+    GuildState {
+        /// Which guild.
+        guild_id: GuildId,
+        /// Who is in which of its voice channels.
+        voice_states: Vec<VoiceState>,
+        /// Who of its members is there.
+        presences: Vec<Presence>,
+    },
     /// Somebody joined a guild.
     #[serde(rename = "member.added")]
     MemberAdded {
         /// Which guild.
         guild_id: GuildId,
         /// Who.
-        member: User,
+        member: Member,
     },
-    /// A channel was created.
+    /// A member's roles, or what moderators decided about the member, changed.
+    #[serde(rename = "member.updated")]
+    MemberUpdated {
+        /// Which guild.
+        guild_id: GuildId,
+        /// The member now.
+        member: Member,
+    },
+    /// Somebody is no longer a member.
+    #[serde(rename = "member.removed")]
+    MemberRemoved {
+        /// Which guild.
+        guild_id: GuildId,
+        /// Who.
+        user_id: UserId,
+    },
+    /// A role was created.
+    #[serde(rename = "role.created")]
+    RoleCreated(Role),
+    /// A role changed.
+    #[serde(rename = "role.updated")]
+    RoleUpdated(Role),
+    /// A role was deleted; nobody has it any more.
+    #[serde(rename = "role.deleted")]
+    RoleDeleted {
+        /// Which guild.
+        guild_id: GuildId,
+        /// Which role.
+        role_id: RoleId,
+    },
+    /// A channel was created, or became visible to one.
     #[serde(rename = "channel.created")]
     ChannelCreated(Channel),
+    /// A channel changed.
+    #[serde(rename = "channel.updated")]
+    ChannelUpdated(Channel),
+    /// A channel was deleted, or became invisible to one.
+    #[serde(rename = "channel.deleted")]
+    ChannelDeleted {
+        /// Which guild.
+        guild_id: GuildId,
+        /// Which channel.
+        channel_id: ChannelId,
+    },
     /// A message was sent.
     #[serde(rename = "message.created")]
     MessageCreated(Message),
+    /// A message was edited.
+    #[serde(rename = "message.updated")]
+    MessageUpdated(Message),
+    /// A message was deleted.
+    #[serde(rename = "message.deleted")]
+    MessageDeleted {
+        /// Which guild.
+        guild_id: GuildId,
+        /// Which channel.
+        channel_id: ChannelId,
+        /// Which message.
+        message_id: MessageId,
+    },
+    /// One read a channel, by this or another client.
+    #[serde(rename = "channel.read")]
+    ChannelRead(ReadMark),
+    /// Somebody is writing in a text channel; it holds for 10 s.
+    #[serde(rename = "typing")]
+    Typing {
+        /// Which guild.
+        guild_id: GuildId,
+        /// Which channel.
+        channel_id: ChannelId,
+        /// Who.
+        user_id: UserId,
+    },
+    /// A member's presence changed.
+    #[serde(rename = "presence")]
+    Presence {
+        /// Which guild.
+        guild_id: GuildId,
+        /// Whose, and how it stands.
+        presence: Presence,
+    },
+    /// Somebody joined a voice channel. For consumers of the bus: clients get `voice.state`.
+    #[serde(rename = "user.joined_voice")]
+    UserJoinedVoice {
+        /// Which guild.
+        guild_id: GuildId,
+        /// Which channel.
+        channel_id: ChannelId,
+        /// Who.
+        user_id: UserId,
+        /// By which session.
+        session_id: SessionId,
+        /// When, in Unix milliseconds.
+        at_ms: u64,
+    },
+    /// Somebody left a voice channel. For consumers of the bus: clients get `voice.left`.
+    #[serde(rename = "user.left_voice")]
+    UserLeftVoice {
+        /// Which guild.
+        guild_id: GuildId,
+        /// Which channel.
+        channel_id: ChannelId,
+        /// Who.
+        user_id: UserId,
+        /// By which session.
+        session_id: SessionId,
+        /// When, in Unix milliseconds.
+        at_ms: u64,
+    },
     /// Somebody joined a voice channel or changed there.
     #[serde(rename = "voice.state")]
     VoiceState(VoiceState),
@@ -459,6 +526,7 @@ mod tests {
         );
         let event = ToClient::Event {
             seq: 3,
+            position: None,
             event: Event::VoiceSpeakers { channel_id: ChannelId(1), speakers: vec![SourceId(9)] },
         };
         assert_eq!(

@@ -51,7 +51,7 @@ macro_rules! numeric_id {
 }
 
 /// Reads a decimal string (what we write) or a plain number (what people type).
-fn decimal<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
+pub(crate) fn decimal<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
     struct Decimal;
     impl de::Visitor<'_> for Decimal {
         type Value = u64;
@@ -77,6 +77,12 @@ numeric_id! {
     ChannelId
     /// A message; ids grow with time.
     MessageId
+    /// A role; that of everybody has its guild's number.
+    RoleId
+    /// Whom an overwrite is about: a role or a user.
+    TargetId
+    /// One entry of a guild's audit log; ids grow with time.
+    AuditId
     /// The media plane's name for a voice channel: the same number as its [`ChannelId`].
     RoomId
     /// One connection of one person to one room: 64 random bits, never used twice.

@@ -6,11 +6,13 @@
 
 pub mod bench;
 pub mod gateway;
+pub mod guild;
 pub mod id;
 pub mod key;
 pub mod link;
 pub mod media;
 pub mod observation;
+pub mod permission;
 pub mod record;
 pub mod secret;
 pub mod unit;

@@ -4,7 +4,7 @@ use hype_protocol::gateway::{Channel, ChannelKind, Event};
 use hype_protocol::id::{ChannelId, GuildId, UserId};
 
 use crate::app::App;
-use crate::domain::{member, text};
+use crate::domain::{guild, member, text};
 use crate::error::Error;
 use crate::event::Audience;
 use crate::store::snowflake::unix_ms;
@@ -39,19 +39,18 @@ pub async fn create(
     if new.user_limit > MAX_USER_LIMIT {
         return Err(Error::invalid(format!("user_limit must be 0 to {MAX_USER_LIMIT}")));
     }
-    if new.kind == ChannelKind::Text && new.user_limit != 0 {
+    if new.kind != ChannelKind::Voice && new.user_limit != 0 {
         return Err(Error::invalid("user_limit is only for voice channels"));
     }
-    let channel = Channel {
-        id: ChannelId(app.ids.next().await.map_err(Error::internal)?),
-        guild_id: guild,
-        name,
-        kind: new.kind,
-        user_limit: new.user_limit,
-    };
-    if !app.store.create_channel(&channel, app.config.quotas.channels_per_guild, unix_ms()).await? {
+    let id = ChannelId(app.ids.next().await.map_err(Error::internal)?);
+    let channel =
+        Channel { user_limit: new.user_limit, ..guild::new_channel(id, guild, name, new.kind) };
+    app.store.announce_channel(guild, id).await?;
+    let mut write = app.store.write_guild(guild).await?.ok_or(Error::NotFound)?;
+    if !write.add_channel(&channel, app.config.quotas.channels_per_guild, unix_ms()).await? {
         return Err(Error::LimitReached("this guild has as many channels as it can have"));
     }
-    app.bus.publish(Audience::Guild(guild), Event::ChannelCreated(channel.clone()));
+    write.tell(&Audience::Guild(guild), &Event::ChannelCreated(channel.clone())).await?;
+    write.commit().await?;
     Ok(channel)
 }

@@ -1,8 +1,11 @@
 //! Guilds as their members see them: channels, people, and who is in which voice channel.
 
-use hype_protocol::gateway::{Channel, ChannelKind, Event, Guild, VoiceState};
-use hype_protocol::id::{ChannelId, GuildId, UserId};
+use hype_protocol::gateway::{
+    Channel, ChannelKind, Event, Guild, Member, Role, VoiceMode, VoiceState,
+};
+use hype_protocol::id::{ChannelId, GuildId, RoleId, UserId};
 use hype_protocol::observation::SessionStatus;
+use hype_protocol::permission::Permissions;
 
 use crate::app::App;
 use crate::domain::{auth, member, text};
@@ -40,6 +43,24 @@ fn with_voice_states(app: &App, mut guild: Guild) -> Guild {
     guild
 }
 
+/// A channel as it is at first.
+pub fn new_channel(id: ChannelId, guild_id: GuildId, name: String, kind: ChannelKind) -> Channel {
+    Channel {
+        id,
+        guild_id,
+        name,
+        kind,
+        parent_id: None,
+        topic: String::new(),
+        position: 0,
+        user_limit: 0,
+        bitrate: 0,
+        voice_mode: VoiceMode::Auto,
+        overwrites: Vec::new(),
+        last_message_id: None,
+    }
+}
+
 /// Makes a guild with a text and a voice channel; its maker owns it.
 ///
 /// # Errors
@@ -50,23 +71,36 @@ pub async fn create(app: &App, owner: UserId, name: &str) -> Result<Guild, Error
     let id = GuildId(app.ids.next().await.map_err(Error::internal)?);
     let mut channels = Vec::with_capacity(2);
     for (name, kind) in [("general", ChannelKind::Text), ("Lounge", ChannelKind::Voice)] {
-        channels.push(Channel {
-            id: ChannelId(app.ids.next().await.map_err(Error::internal)?),
-            guild_id: id,
-            name: name.to_owned(),
-            kind,
-            user_limit: 0,
-        });
+        let channel = ChannelId(app.ids.next().await.map_err(Error::internal)?);
+        channels.push(new_channel(channel, id, name.to_owned(), kind));
     }
+    let everybody = Role {
+        id: RoleId(id.0),
+        guild_id: id,
+        name: "everyone".to_owned(),
+        color: 0,
+        position: 0,
+        permissions: Permissions::DEFAULT,
+    };
+    let now_ms = unix_ms();
     let guild = Guild {
         id,
         name,
         owner_id: owner.id,
+        sequence: 0,
+        roles: vec![everybody],
         channels,
-        members: vec![owner],
+        members: vec![Member {
+            user: owner,
+            roles: Vec::new(),
+            joined_at_ms: now_ms,
+            server_mute: false,
+            server_deaf: false,
+        }],
         voice_states: Vec::new(),
+        presences: Vec::new(),
     };
-    if !app.store.create_guild(&guild, app.config.quotas.guilds_per_user, unix_ms()).await? {
+    if !app.store.create_guild(&guild, app.config.quotas.guilds_per_user, now_ms).await? {
         return Err(Error::LimitReached("you are in as many guilds as one can be in"));
     }
     app.bus.publish(Audience::User(guild.owner_id), Event::GuildAdded(guild.clone()));
@@ -90,8 +124,12 @@ pub async fn get(app: &App, user: UserId, id: GuildId) -> Result<Guild, Error> {
 pub async fn list(app: &App, user: UserId) -> Result<Vec<Guild>, Error> {
     let mut guilds = Vec::new();
     for id in app.store.guilds_of(user).await? {
-        if let Some(guild) = app.store.guild(id).await? {
-            guilds.push(with_voice_states(app, guild));
+        match app.store.guild(id).await? {
+            Some(guild) if guild.members.iter().any(|member| member.user.id == user) => {
+                guilds.push(with_voice_states(app, guild));
+            }
+            // Left over by a crash between two databases, or the guild is just moving.
+            _ => {}
         }
     }
     Ok(guilds)

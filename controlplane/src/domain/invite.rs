@@ -1,6 +1,6 @@
 //! Invites: any member may make one, anyone who has one may see what it leads to and accept it.
 
-use hype_protocol::gateway::{Event, Guild};
+use hype_protocol::gateway::{Event, Guild, Member};
 use hype_protocol::id::{GuildId, UserId};
 use rand::Rng as _;
 use rand::distr::Alphanumeric;
@@ -34,7 +34,10 @@ pub async fn create(app: &App, user: UserId, guild: GuildId) -> Result<String, E
     let code: String =
         rand::rng().sample_iter(Alphanumeric).take(CODE_CHARS).map(char::from).collect();
     let quota = app.config.quotas.invites_per_guild;
-    app.store.create_invite(&code, guild, user, quota, unix_ms()).await?;
+    app.store.announce_invite(guild, &code).await?;
+    let mut write = app.store.write_guild(guild).await?.ok_or(Error::NotFound)?;
+    write.add_invite(&code, user, quota, unix_ms()).await?;
+    write.commit().await?;
     Ok(code)
 }
 
@@ -64,31 +67,36 @@ pub async fn accept(app: &App, user: UserId, code: &str) -> Result<Guild, Error>
     let invite = find(app, code).await?;
     let user = auth::me(app, user).await?;
     let quotas = &app.config.quotas;
-    let added = app
-        .store
-        .add_member(
-            invite.guild,
-            user.id,
-            quotas.members_per_guild,
-            quotas.guilds_per_user,
-            unix_ms(),
-        )
-        .await?;
+    if !app.store.announce_member(user.id, invite.guild, quotas.guilds_per_user).await? {
+        return Err(Error::LimitReached("you are in as many guilds as one can be in"));
+    }
+    let now_ms = unix_ms();
+    let mut write = app.store.write_guild(invite.guild).await?.ok_or(Error::NotFound)?;
+    let added = write.add_member(user.id, quotas.members_per_guild, now_ms).await?;
     match added {
+        Added::New => {}
+        Added::Already => {
+            drop(write);
+            return guild::get(app, user.id, invite.guild).await;
+        }
         Added::GuildFull => {
+            drop(write);
+            app.store.forget_membership(user.id, invite.guild).await?;
             return Err(Error::LimitReached("this guild has as many members as it can have"));
         }
-        Added::TooManyGuilds => {
-            return Err(Error::LimitReached("you are in as many guilds as one can be in"));
-        }
-        Added::New | Added::Already => {}
     }
+    let member = Member {
+        user: user.clone(),
+        roles: Vec::new(),
+        joined_at_ms: now_ms,
+        server_mute: false,
+        server_deaf: false,
+    };
+    // The others learn of the new one before he hears what they say about it.
+    let event = Event::MemberAdded { guild_id: invite.guild, member };
+    write.tell(&Audience::Guild(invite.guild), &event).await?;
+    write.commit().await?;
     let guild = guild::get(app, user.id, invite.guild).await?;
-    if added == Added::New {
-        // The others learn of the new one before he hears what they say about it.
-        let event = Event::MemberAdded { guild_id: guild.id, member: user.clone() };
-        app.bus.publish(Audience::Guild(guild.id), event);
-        app.bus.publish(Audience::User(user.id), Event::GuildAdded(guild.clone()));
-    }
+    app.bus.publish(Audience::User(user.id), Event::GuildAdded(guild.clone()));
     Ok(guild)
 }

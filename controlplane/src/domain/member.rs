@@ -46,6 +46,6 @@ pub async fn voice_channel(app: &App, id: ChannelId, user: UserId) -> Result<Cha
     let channel = channel(app, id, user).await?;
     match channel.kind {
         ChannelKind::Voice => Ok(channel),
-        ChannelKind::Text => Err(Error::NotAVoiceChannel),
+        ChannelKind::Text | ChannelKind::Category => Err(Error::NotAVoiceChannel),
     }
 }

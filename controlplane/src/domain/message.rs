@@ -4,7 +4,7 @@ use hype_protocol::gateway::{ChannelKind, Event, Message};
 use hype_protocol::id::{ChannelId, MessageId, UserId};
 
 use crate::app::App;
-use crate::domain::{auth, member, text};
+use crate::domain::{auth, member, search, text};
 use crate::error::Error;
 use crate::event::Audience;
 use crate::store::message::Page;
@@ -26,7 +26,8 @@ pub async fn send(
     }
     let content = text::message(content)?;
     let author = auth::me(app, user).await?;
-    let id = app.ids.next().await.map_err(Error::internal)?;
+    let mut write = app.store.write_guild(channel.guild_id).await?.ok_or(Error::NotFound)?;
+    let id = write.id(&app.ids).await?;
     let message = Message {
         id: MessageId(id),
         channel_id: channel.id,
@@ -34,9 +35,14 @@ pub async fn send(
         author,
         content,
         created_at_ms: snowflake::made_at_ms(id),
+        edited_at_ms: None,
     };
-    app.store.create_message(&message).await?;
-    app.bus.publish(Audience::Guild(channel.guild_id), Event::MessageCreated(message.clone()));
+    if !write.add_message(&message, &search::words_of(&message)).await? {
+        return Err(Error::NotFound);
+    }
+    let audience = Audience::Channel(channel.guild_id, channel.id);
+    write.tell(&audience, &Event::MessageCreated(message.clone())).await?;
+    write.commit().await?;
     Ok(message)
 }
 

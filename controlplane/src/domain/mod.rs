@@ -8,4 +8,5 @@ pub mod invite;
 pub mod member;
 pub mod message;
 pub mod moderation;
+pub mod search;
 pub mod text;

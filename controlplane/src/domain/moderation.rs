@@ -33,10 +33,10 @@ pub async fn change_voice(
     change: Change,
 ) -> Result<(), Error> {
     member::require_owner(app, guild, caller).await?;
-    app.store
-        .decide_voice(guild, target, change.server_mute, change.server_deaf)
-        .await?
-        .ok_or(Error::NotFound)?;
+    let mut write = app.store.write_guild(guild).await?.ok_or(Error::NotFound)?;
+    let decided = write.decide_voice(target, change.server_mute, change.server_deaf).await?;
+    decided.ok_or(Error::NotFound)?;
+    write.commit().await?;
     for session in app.voice.sessions_of(target) {
         let channel = app.store.channel(session.room.into()).await?;
         if channel.is_none_or(|channel| channel.guild_id != guild) {

@@ -1,27 +1,34 @@
 //! The bus between whoever changes something and the gateways that tell people about it.
 //! In this process a bounded broadcast: a subscriber that falls behind is told so and has to
-//! reload, so nobody misses an event without knowing.
+//! reload, so nobody misses an event without knowing. Durable events of guilds come by the
+//! [`relay`] from the database; the others (who speaks, who types) are published directly.
+
+pub mod relay;
 
 use std::sync::Arc;
 
-use hype_protocol::gateway::Event;
-use hype_protocol::id::{GuildId, RoomId, UserId};
+use hype_protocol::gateway::{Event, Position};
+use hype_protocol::id::{ChannelId, GuildId, RoomId, UserId};
+use serde::{Deserialize, Serialize};
 use tokio::sync::broadcast;
 
 /// Events that may wait for the slowest subscriber.
 pub const CAPACITY: usize = 16 * 1024;
 
 /// Whom an event is for.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Audience {
     /// All members of a guild.
     Guild(GuildId),
+    /// The members of a guild who may see a channel of it.
+    Channel(GuildId, ChannelId),
     /// All connections of one person.
     User(UserId),
     /// Whoever has a voice session in a room.
     Room(RoomId),
     /// All connections of some people.
-    Users(Arc<[UserId]>),
+    Users(Vec<UserId>),
 }
 
 /// An event with its audience.
@@ -31,6 +38,8 @@ pub struct Published {
     pub audience: Audience,
     /// What happened.
     pub event: Event,
+    /// Of a durable event: its place among its guild's.
+    pub position: Option<Position>,
 }
 
 /// Why nothing can be received.
@@ -62,11 +71,16 @@ impl Bus {
         Self { sender: broadcast::channel(capacity).0 }
     }
 
-    /// Tells all subscribers, in the same order. Never waits.
+    /// Tells all subscribers of something that nobody keeps, in the same order. Never waits.
     pub fn publish(&self, audience: Audience, event: Event) {
+        self.forward(Published { audience, event, position: None });
+    }
+
+    /// Tells all subscribers in this process.
+    pub(crate) fn forward(&self, published: Published) {
         metrics::counter!("hype_control_events_published_total").increment(1);
         // Without a subscriber there is nobody to tell: whoever subscribes later loads the state.
-        let _ = self.sender.send(Arc::new(Published { audience, event }));
+        let _ = self.sender.send(Arc::new(published));
     }
 
     /// Receives all that is published from now on.

@@ -172,7 +172,7 @@ impl Connection {
                 Err(End::Close(CloseCode::AlreadyAuthenticated))
             }
             FromClient::Identify { token } => self.identify(&token).await,
-            FromClient::Resume { token, session_id, seq } => {
+            FromClient::Resume { token, session_id, seq, guilds: _ } => {
                 self.resume(&token, &session_id, seq).await
             }
             FromClient::Request { .. } if self.session.is_none() => {
@@ -267,6 +267,7 @@ async fn ready(app: &Shared, session: &Arc<Session>) -> Result<Event, Error> {
         session_id: session.key.clone(),
         user: domain::auth::me(app, session.user).await?,
         guilds: domain::guild::list(app, session.user).await?,
+        read_marks: Vec::new(),
     })
 }
 

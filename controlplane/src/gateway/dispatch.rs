@@ -64,7 +64,7 @@ async fn route(app: &Shared, published: &Published, targets: &mut Vec<Arc<Sessio
                 None => Body::new(&published.event),
             }
         }
-        event => Body::new(event),
+        event => Body::at(event, published.position),
     };
     let delivered = u64::try_from(targets.len()).unwrap_or(u64::MAX);
     metrics::counter!("hype_control_gateway_events_total").increment(delivered);
@@ -76,7 +76,7 @@ async fn route(app: &Shared, published: &Published, targets: &mut Vec<Arc<Sessio
 fn select(app: &Shared, audience: &Audience, targets: &mut Vec<Arc<Session>>) {
     let registry = app.gateway.registry();
     match audience {
-        Audience::Guild(guild) => registry.of_guild(*guild, targets),
+        Audience::Guild(guild) | Audience::Channel(guild, _) => registry.of_guild(*guild, targets),
         Audience::User(user) => registry.of_user(*user, targets),
         Audience::Users(users) => {
             for user in users.iter() {

@@ -8,7 +8,7 @@ mod tests;
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use hype_protocol::gateway::{CloseCode, Event};
+use hype_protocol::gateway::{CloseCode, Event, Position};
 use hype_protocol::id::UserId;
 use tokio::sync::Notify;
 use tokio::time::Instant;
@@ -28,8 +28,16 @@ pub(super) struct Body(Arc<str>);
 
 impl Body {
     pub(super) fn new(event: &Event) -> Self {
+        Self::at(event, None)
+    }
+
+    /// A durable event, with its place.
+    pub(super) fn at(event: &Event, position: Option<Position>) -> Self {
         let text = serde_json::to_string(event).expect("events encode as JSON objects");
-        Self(text.strip_prefix('{').expect("events encode as JSON objects").into())
+        let text = text.strip_prefix('{').expect("events encode as JSON objects");
+        let Some(position) = position else { return Self(text.into()) };
+        let position = serde_json::to_string(&position).expect("two numbers encode");
+        Self(format!(r#""position":{position},{text}"#).into())
     }
 
     /// The frame of [`hype_protocol::gateway::ToClient::Event`].

@@ -1,68 +1,174 @@
-//! Channels, and the directory from a channel to its guild.
+//! Channels of guilds, with what differs there from the roles.
 
-use hype_protocol::gateway::{Channel, ChannelKind};
-use hype_protocol::id::{ChannelId, GuildId};
-use sqlx::sqlite::SqliteRow;
-use sqlx::{Executor, Row, Sqlite};
+use std::collections::HashMap;
 
-use super::{Error, Result, Store, key, loaded, stored};
+use hype_protocol::gateway::{Channel, ChannelKind, Overwrite, OverwriteKind, VoiceMode};
+use hype_protocol::id::{ChannelId, GuildId, MessageId, TargetId};
+use hype_protocol::permission::Permissions;
+use sqlx::any::AnyRow;
+use sqlx::{AnyConnection, Row};
 
-pub(super) fn from_row(row: &SqliteRow) -> Result<Channel> {
+use super::guild_write::GuildWrite;
+use super::{Error, Result, Store, key, loaded, loaded_u32, stored};
+
+fn kind_name(kind: ChannelKind) -> &'static str {
+    match kind {
+        ChannelKind::Text => "text",
+        ChannelKind::Voice => "voice",
+        ChannelKind::Category => "category",
+    }
+}
+
+fn mode_name(mode: VoiceMode) -> &'static str {
+    match mode {
+        VoiceMode::Auto => "auto",
+        VoiceMode::P2p => "p2p",
+        VoiceMode::Sfu => "sfu",
+    }
+}
+
+fn from_row(row: &AnyRow) -> Result<Channel> {
+    let unknown = |what: &str, text: &str| Error::Broken(format!("unknown {what} `{text}`").into());
     let kind = match row.try_get::<&str, _>("kind")? {
         "text" => ChannelKind::Text,
         "voice" => ChannelKind::Voice,
-        other => return Err(Error::Broken(format!("unknown channel kind `{other}`").into())),
+        "category" => ChannelKind::Category,
+        other => return Err(unknown("channel kind", other)),
     };
-    let limit: i64 = row.try_get("user_limit")?;
+    let voice_mode = match row.try_get::<&str, _>("voice_mode")? {
+        "auto" => VoiceMode::Auto,
+        "p2p" => VoiceMode::P2p,
+        "sfu" => VoiceMode::Sfu,
+        other => return Err(unknown("voice mode", other)),
+    };
+    let parent = loaded(row.try_get("parent_id")?)?;
+    let last_message = loaded(row.try_get("last_message_id")?)?;
     Ok(Channel {
         id: ChannelId(loaded(row.try_get("id")?)?),
         guild_id: GuildId(loaded(row.try_get("guild_id")?)?),
         name: row.try_get("name")?,
         kind,
-        user_limit: u32::try_from(limit).map_err(|error| Error::Broken(error.into()))?,
+        parent_id: (parent != 0).then_some(ChannelId(parent)),
+        topic: row.try_get("topic")?,
+        position: loaded_u32(row.try_get("position")?)?,
+        user_limit: loaded_u32(row.try_get("user_limit")?)?,
+        bitrate: loaded_u32(row.try_get("bitrate")?)?,
+        voice_mode,
+        overwrites: Vec::new(),
+        last_message_id: (last_message != 0).then_some(MessageId(last_message)),
     })
 }
 
-pub(super) async fn insert<'c>(
-    executor: impl Executor<'c, Database = Sqlite>,
+/// Columns as [`from_row`] wants them.
+macro_rules! select_channels {
+    ($rest:literal) => {
+        concat!(
+            "SELECT id, guild_id, parent_id, name, kind, topic, position, user_limit, bitrate, \
+             voice_mode, COALESCE((SELECT messages.id FROM messages \
+               WHERE messages.channel_id = channels.id ORDER BY messages.id DESC LIMIT 1), 0) \
+             AS last_message_id FROM channels ",
+            $rest
+        )
+    };
+}
+
+fn overwrite(row: &AnyRow) -> Result<(ChannelId, Overwrite)> {
+    let kind = match row.try_get::<&str, _>("target_kind")? {
+        "role" => OverwriteKind::Role,
+        _ => OverwriteKind::Member,
+    };
+    let overwrite = Overwrite {
+        target_id: TargetId(loaded(row.try_get("target_id")?)?),
+        kind,
+        allow: Permissions::from_bits(loaded(row.try_get("allow")?)?),
+        deny: Permissions::from_bits(loaded(row.try_get("deny")?)?),
+    };
+    Ok((ChannelId(loaded(row.try_get("channel_id")?)?), overwrite))
+}
+
+/// All channels of a guild, in order.
+pub(super) async fn of_guild(
+    connection: &mut AnyConnection,
+    guild: GuildId,
+) -> Result<Vec<Channel>> {
+    let rows = sqlx::query(select_channels!("WHERE guild_id = $1 ORDER BY position, id"))
+        .bind(key(guild.0))
+        .fetch_all(&mut *connection)
+        .await?;
+    let mut channels = rows.iter().map(from_row).collect::<Result<Vec<_>>>()?;
+    let rows = sqlx::query(
+        "SELECT channel_id, target_id, target_kind, allow, deny FROM overwrites \
+         WHERE guild_id = $1 ORDER BY target_id",
+    )
+    .bind(key(guild.0))
+    .fetch_all(connection)
+    .await?;
+    let mut overwrites: HashMap<ChannelId, Vec<Overwrite>> = HashMap::new();
+    for row in &rows {
+        let (channel, overwrite) = overwrite(row)?;
+        overwrites.entry(channel).or_default().push(overwrite);
+    }
+    for channel in &mut channels {
+        channel.overwrites = overwrites.remove(&channel.id).unwrap_or_default();
+    }
+    Ok(channels)
+}
+
+pub(super) async fn insert(
+    connection: &mut AnyConnection,
     channel: &Channel,
     now_ms: u64,
 ) -> Result<()> {
     sqlx::query(
-        "INSERT INTO channels (id, guild_id, name, kind, user_limit, created_at_ms) \
-         VALUES ($1, $2, $3, $4, $5, $6)",
+        "INSERT INTO channels (id, guild_id, parent_id, name, kind, topic, position, user_limit, \
+         bitrate, voice_mode, created_at_ms) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
     )
     .bind(stored(channel.id.0)?)
     .bind(stored(channel.guild_id.0)?)
+    .bind(stored(channel.parent_id.map_or(0, |parent| parent.0))?)
     .bind(&channel.name)
-    .bind(match channel.kind {
-        ChannelKind::Text => "text",
-        ChannelKind::Voice => "voice",
-    })
+    .bind(kind_name(channel.kind))
+    .bind(&channel.topic)
+    .bind(i64::from(channel.position))
     .bind(i64::from(channel.user_limit))
+    .bind(i64::from(channel.bitrate))
+    .bind(mode_name(channel.voice_mode))
     .bind(stored(now_ms)?)
-    .execute(executor)
+    .execute(connection)
     .await?;
     Ok(())
 }
 
-impl Store {
-    /// Adds a channel; false when its guild has `quota` already.
+impl GuildWrite {
+    /// Adds a channel; false when the guild has `quota` already.
     ///
     /// # Errors
-    /// [`Error::Conflict`] when the id is used or the guild is not there.
-    pub async fn create_channel(&self, channel: &Channel, quota: u32, now_ms: u64) -> Result<bool> {
-        let mut write = self.write().await?;
+    /// [`Error::Conflict`] when the id is used.
+    pub async fn add_channel(
+        &mut self,
+        channel: &Channel,
+        quota: u32,
+        now_ms: u64,
+    ) -> Result<bool> {
         let count: i64 = sqlx::query_scalar("SELECT COUNT(*) FROM channels WHERE guild_id = $1")
             .bind(key(channel.guild_id.0))
-            .fetch_one(&mut *write)
+            .fetch_one(self.connection())
             .await?;
         if count >= i64::from(quota) {
             return Ok(false);
         }
-        insert(&mut *write, channel, now_ms).await?;
-        write.commit().await?;
+        insert(self.connection(), channel, now_ms).await?;
         Ok(true)
+    }
+}
+
+impl Store {
+    /// Adds a channel to the directory, before it is added to its guild.
+    ///
+    /// # Errors
+    /// [`Error::Conflict`] when the id is used.
+    pub async fn announce_channel(&self, guild: GuildId, channel: ChannelId) -> Result<()> {
+        self.direct_channels(guild, &[channel]).await
     }
 
     /// The channel with this id, whichever guild it belongs to.
@@ -70,11 +176,24 @@ impl Store {
     /// # Errors
     /// When the database fails.
     pub async fn channel(&self, id: ChannelId) -> Result<Option<Channel>> {
-        let row =
-            sqlx::query("SELECT id, guild_id, name, kind, user_limit FROM channels WHERE id = $1")
-                .bind(key(id.0))
-                .fetch_optional(&self.readers)
-                .await?;
-        row.as_ref().map(from_row).transpose()
+        let Some(guild) = self.guild_of_channel(id).await? else { return Ok(None) };
+        let Some(home) = self.home(guild).await? else { return Ok(None) };
+        let row = sqlx::query(select_channels!("WHERE id = $1"))
+            .bind(key(id.0))
+            .fetch_optional(home.readers())
+            .await?;
+        let Some(row) = row else { return Ok(None) };
+        let mut channel = from_row(&row)?;
+        let rows = sqlx::query(
+            "SELECT channel_id, target_id, target_kind, allow, deny FROM overwrites \
+             WHERE channel_id = $1 ORDER BY target_id",
+        )
+        .bind(key(id.0))
+        .fetch_all(home.readers())
+        .await?;
+        for row in &rows {
+            channel.overwrites.push(overwrite(row)?.1);
+        }
+        Ok(Some(channel))
     }
 }

@@ -1,86 +1,90 @@
 //! Guilds: made whole, with their first channels and their owner as a member.
 
-use hype_protocol::gateway::{Guild, User};
+use hype_protocol::gateway::{Guild, Role};
 use hype_protocol::id::{GuildId, UserId};
-use sqlx::Row;
+use sqlx::{AnyConnection, Row};
 
-use super::{Result, Store, channel, key, loaded, stored};
+use super::{Result, Store, channel, key, loaded, member, role, stored};
 
 impl Store {
-    /// Adds a guild with its channels and its owner as the first member; false when the owner is
-    /// in `quota` guilds already.
+    /// Adds a guild with its roles, channels and its owner as the first member; false when the
+    /// owner is in `quota` guilds already.
     ///
     /// # Errors
-    /// [`super::Error::Conflict`] when an id is used or the owner is not there.
+    /// [`super::Error::Conflict`] when an id is used.
     pub async fn create_guild(&self, guild: &Guild, quota: u32, now_ms: u64) -> Result<bool> {
-        let mut write = self.write().await?;
-        let count: i64 = sqlx::query_scalar("SELECT COUNT(*) FROM members WHERE user_id = $1")
-            .bind(key(guild.owner_id.0))
-            .fetch_one(&mut *write)
-            .await?;
-        if count >= i64::from(quota) {
+        if !self.note_membership(guild.owner_id, guild.id, quota).await? {
             return Ok(false);
         }
+        let shard = self.shard_for(guild.id);
+        self.direct_guild(guild.id, shard).await?;
+        let channels: Vec<_> = guild.channels.iter().map(|channel| channel.id).collect();
+        self.direct_channels(guild.id, &channels).await?;
+        let mut write = self.shards()[shard].write().await?;
+        let newest = guild.channels.iter().map(|channel| channel.id.0).max();
         sqlx::query(
-            "INSERT INTO guilds (id, name, owner_id, created_at_ms) VALUES ($1, $2, $3, $4)",
+            "INSERT INTO guilds (id, name, owner_id, created_at_ms, last_id) \
+             VALUES ($1, $2, $3, $4, $5)",
         )
         .bind(stored(guild.id.0)?)
         .bind(&guild.name)
         .bind(stored(guild.owner_id.0)?)
         .bind(stored(now_ms)?)
-        .execute(&mut *write)
+        .bind(stored(newest.unwrap_or(guild.id.0))?)
+        .execute(write.connection())
         .await?;
-        sqlx::query("INSERT INTO members (guild_id, user_id, joined_at_ms) VALUES ($1, $2, $3)")
-            .bind(stored(guild.id.0)?)
-            .bind(stored(guild.owner_id.0)?)
-            .bind(stored(now_ms)?)
-            .execute(&mut *write)
-            .await?;
+        member::insert(write.connection(), guild.id, guild.owner_id, now_ms).await?;
+        for role in &guild.roles {
+            role::insert(write.connection(), role).await?;
+        }
         for channel in &guild.channels {
-            channel::insert(&mut *write, channel, now_ms).await?;
+            channel::insert(write.connection(), channel, now_ms).await?;
         }
         write.commit().await?;
         Ok(true)
     }
 
-    /// A guild with its channels (oldest first) and members (first come first), as of one moment.
-    /// Its `voice_states` are empty: the store knows nothing of them.
+    /// A guild with its roles (highest first), channels (in order) and members (first come first),
+    /// as of one moment. `voice_states` and `presences` are empty: the store knows nothing of them.
     ///
     /// # Errors
     /// When the database fails.
     pub async fn guild(&self, id: GuildId) -> Result<Option<Guild>> {
-        let mut read = self.readers.begin().await?;
-        let row = sqlx::query("SELECT id, name, owner_id FROM guilds WHERE id = $1")
-            .bind(key(id.0))
-            .fetch_optional(&mut *read)
-            .await?;
+        let Some(home) = self.home(id).await? else { return Ok(None) };
+        let mut read = home.readers().begin().await?;
+        let row = sqlx::query(
+            "SELECT name, owner_id, sequence FROM guilds WHERE id = $1 AND moved_to < 0",
+        )
+        .bind(key(id.0))
+        .fetch_optional(&mut *read)
+        .await?;
         let Some(row) = row else {
+            // It may have moved: the next call asks the directory.
+            self.forget_home(id);
             return Ok(None);
         };
-        let channels = sqlx::query(
-            "SELECT id, guild_id, name, kind, user_limit FROM channels \
-             WHERE guild_id = $1 ORDER BY id",
-        )
-        .bind(key(id.0))
-        .fetch_all(&mut *read)
-        .await?;
-        let members = sqlx::query(
-            "SELECT users.id, users.name FROM members JOIN users ON users.id = members.user_id \
-             WHERE members.guild_id = $1 ORDER BY members.joined_at_ms, users.id",
-        )
-        .bind(key(id.0))
-        .fetch_all(&mut *read)
-        .await?;
-        let members = members.iter().map(|row| {
-            Ok(User { id: UserId(loaded(row.try_get("id")?)?), name: row.try_get("name")? })
-        });
+        let roles = roles(&mut read, id).await?;
+        let channels = channel::of_guild(&mut read, id).await?;
+        let mut members = member::of_guild(&mut read, id).await?;
+        drop(read);
+        // Names live with the accounts, which may be another database.
+        let ids: Vec<UserId> = members.iter().map(|member| member.user.id).collect();
+        let names = self.names(&ids).await?;
+        for member in &mut members {
+            if let Some(name) = names.get(&member.user.id) {
+                member.user.name.clone_from(name);
+            }
+        }
         Ok(Some(Guild {
             id,
             name: row.try_get("name")?,
             owner_id: UserId(loaded(row.try_get("owner_id")?)?),
-            channels: channels.iter().map(channel::from_row).collect::<Result<_>>()?,
-            members: members.collect::<Result<_>>()?,
+            sequence: loaded(row.try_get("sequence")?)?,
+            roles,
+            channels,
+            members,
             voice_states: Vec::new(),
+            presences: Vec::new(),
         }))
     }
 
@@ -89,10 +93,23 @@ impl Store {
     /// # Errors
     /// When the database fails.
     pub async fn guild_owner(&self, id: GuildId) -> Result<Option<UserId>> {
-        let owner: Option<i64> = sqlx::query_scalar("SELECT owner_id FROM guilds WHERE id = $1")
-            .bind(key(id.0))
-            .fetch_optional(&self.readers)
-            .await?;
+        let Some(home) = self.home(id).await? else { return Ok(None) };
+        let owner: Option<i64> =
+            sqlx::query_scalar("SELECT owner_id FROM guilds WHERE id = $1 AND moved_to < 0")
+                .bind(key(id.0))
+                .fetch_optional(home.readers())
+                .await?;
         owner.map(|owner| loaded(owner).map(UserId)).transpose()
     }
+}
+
+async fn roles(connection: &mut AnyConnection, guild: GuildId) -> Result<Vec<Role>> {
+    let rows = sqlx::query(
+        "SELECT id, guild_id, name, color, position, permissions FROM roles \
+         WHERE guild_id = $1 ORDER BY position DESC, id",
+    )
+    .bind(key(guild.0))
+    .fetch_all(connection)
+    .await?;
+    rows.iter().map(role::from_row).collect()
 }

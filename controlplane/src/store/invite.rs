@@ -3,6 +3,7 @@
 use hype_protocol::id::{GuildId, UserId};
 use sqlx::Row;
 
+use super::guild_write::GuildWrite;
 use super::{Result, Store, key, loaded, stored};
 
 /// An invite as stored, with what a stranger may see of its guild.
@@ -16,20 +17,19 @@ pub struct Invite {
     pub guild_name: String,
 }
 
-impl Store {
+impl GuildWrite {
     /// Adds an invite; when the guild has `quota` of them already, the oldest ends.
     ///
     /// # Errors
-    /// [`super::Error::Conflict`] when the code is used or the guild is not there.
-    pub async fn create_invite(
-        &self,
+    /// [`super::Error::Conflict`] when the code is used.
+    pub async fn add_invite(
+        &mut self,
         code: &str,
-        guild: GuildId,
         creator: UserId,
         quota: u32,
         now_ms: u64,
     ) -> Result<()> {
-        let mut write = self.write().await?;
+        let guild = self.guild();
         sqlx::query(
             "DELETE FROM invites WHERE code IN (\
                SELECT code FROM invites WHERE guild_id = $1 \
@@ -37,7 +37,7 @@ impl Store {
         )
         .bind(key(guild.0))
         .bind(i64::from(quota) - 1)
-        .execute(&mut *write)
+        .execute(self.connection())
         .await?;
         sqlx::query(
             "INSERT INTO invites (code, guild_id, creator_id, created_at_ms) \
@@ -47,9 +47,20 @@ impl Store {
         .bind(stored(guild.0)?)
         .bind(stored(creator.0)?)
         .bind(stored(now_ms)?)
-        .execute(&mut *write)
+        .execute(self.connection())
         .await?;
-        write.commit().await?;
+        Ok(())
+    }
+}
+
+impl Store {
+    /// Adds an invite to the directory, before it is added to its guild.
+    ///
+    /// # Errors
+    /// [`super::Error::Conflict`] when the code is used.
+    pub async fn announce_invite(&self, guild: GuildId, code: &str) -> Result<()> {
+        let query = sqlx::query("INSERT INTO invite_directory (code, guild_id) VALUES ($1, $2)");
+        self.accounts().execute(query.bind(code).bind(stored(guild.0)?)).await?;
         Ok(())
     }
 
@@ -58,12 +69,19 @@ impl Store {
     /// # Errors
     /// When the database fails.
     pub async fn invite(&self, code: &str) -> Result<Option<Invite>> {
+        let guild =
+            sqlx::query_scalar::<_, i64>("SELECT guild_id FROM invite_directory WHERE code = $1")
+                .bind(code)
+                .fetch_optional(self.accounts().readers())
+                .await?;
+        let Some(guild) = guild else { return Ok(None) };
+        let Some(home) = self.home(GuildId(loaded(guild)?)).await? else { return Ok(None) };
         let row = sqlx::query(
             "SELECT invites.code, guilds.id, guilds.name \
              FROM invites JOIN guilds ON guilds.id = invites.guild_id WHERE invites.code = $1",
         )
         .bind(code)
-        .fetch_optional(&self.readers)
+        .fetch_optional(home.readers())
         .await?;
         row.map(|row| {
             Ok(Invite {

@@ -1,9 +1,13 @@
-//! Who is a member of which guild.
+//! Who is a member of which guild, with which roles.
 
-use hype_protocol::id::{GuildId, UserId};
-use sqlx::Row;
-use sqlx::sqlite::SqliteRow;
+use std::collections::HashMap;
 
+use hype_protocol::gateway::{Member, User};
+use hype_protocol::id::{GuildId, RoleId, UserId};
+use sqlx::any::AnyRow;
+use sqlx::{AnyConnection, Row};
+
+use super::guild_write::GuildWrite;
 use super::{Result, Store, key, loaded, stored};
 
 /// What became of a try to join a guild.
@@ -15,8 +19,6 @@ pub enum Added {
     Already,
     /// The guild has all the members that it may have.
     GuildFull,
-    /// The person is in all the guilds that one may be in.
-    TooManyGuilds,
 }
 
 /// What a moderator decided about a member's voice.
@@ -28,59 +30,105 @@ pub struct VoiceDecision {
     pub deaf: bool,
 }
 
-fn decision(row: &SqliteRow) -> Result<VoiceDecision> {
+fn decision(row: &AnyRow) -> Result<VoiceDecision> {
     Ok(VoiceDecision {
         mute: row.try_get::<i64, _>("server_mute")? != 0,
         deaf: row.try_get::<i64, _>("server_deaf")? != 0,
     })
 }
 
-impl Store {
-    /// Makes somebody a member.
+/// A member whose name and roles are not known yet.
+fn from_row(row: &AnyRow) -> Result<Member> {
+    let decision = decision(row)?;
+    Ok(Member {
+        user: User { id: UserId(loaded(row.try_get("user_id")?)?), name: String::new() },
+        roles: Vec::new(),
+        joined_at_ms: loaded(row.try_get("joined_at_ms")?)?,
+        server_mute: decision.mute,
+        server_deaf: decision.deaf,
+    })
+}
+
+/// All members of a guild without their names, who came first first.
+pub(super) async fn of_guild(
+    connection: &mut AnyConnection,
+    guild: GuildId,
+) -> Result<Vec<Member>> {
+    let rows = sqlx::query(
+        "SELECT user_id, joined_at_ms, server_mute, server_deaf FROM members \
+         WHERE guild_id = $1 ORDER BY joined_at_ms, user_id",
+    )
+    .bind(key(guild.0))
+    .fetch_all(&mut *connection)
+    .await?;
+    let mut members = rows.iter().map(from_row).collect::<Result<Vec<_>>>()?;
+    let rows = sqlx::query(
+        "SELECT user_id, role_id FROM member_roles WHERE guild_id = $1 ORDER BY role_id",
+    )
+    .bind(key(guild.0))
+    .fetch_all(connection)
+    .await?;
+    let mut roles: HashMap<UserId, Vec<RoleId>> = HashMap::new();
+    for row in &rows {
+        let user = UserId(loaded(row.try_get("user_id")?)?);
+        roles.entry(user).or_default().push(RoleId(loaded(row.try_get("role_id")?)?));
+    }
+    for member in &mut members {
+        member.roles = roles.remove(&member.user.id).unwrap_or_default();
+    }
+    Ok(members)
+}
+
+pub(super) async fn insert(
+    connection: &mut AnyConnection,
+    guild: GuildId,
+    user: UserId,
+    now_ms: u64,
+) -> Result<()> {
+    sqlx::query("INSERT INTO members (guild_id, user_id, joined_at_ms) VALUES ($1, $2, $3)")
+        .bind(stored(guild.0)?)
+        .bind(stored(user.0)?)
+        .bind(stored(now_ms)?)
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
+impl GuildWrite {
+    /// Makes somebody a member, unless the guild has `quota` already.
     ///
     /// # Errors
-    /// [`super::Error::Conflict`] when the guild or the person is not there.
-    pub async fn add_member(
-        &self,
-        guild: GuildId,
-        user: UserId,
-        guild_quota: u32,
-        user_quota: u32,
-        now_ms: u64,
-    ) -> Result<Added> {
-        let mut write = self.write().await?;
-        let is_member: bool = sqlx::query_scalar(
-            "SELECT EXISTS (SELECT 1 FROM members WHERE guild_id = $1 AND user_id = $2)",
-        )
-        .bind(key(guild.0))
-        .bind(key(user.0))
-        .fetch_one(&mut *write)
-        .await?;
-        if is_member {
+    /// When the database fails.
+    pub async fn add_member(&mut self, user: UserId, quota: u32, now_ms: u64) -> Result<Added> {
+        let guild = self.guild();
+        let member: i64 =
+            sqlx::query_scalar("SELECT COUNT(*) FROM members WHERE guild_id = $1 AND user_id = $2")
+                .bind(key(guild.0))
+                .bind(key(user.0))
+                .fetch_one(self.connection())
+                .await?;
+        if member > 0 {
             return Ok(Added::Already);
         }
         let members: i64 = sqlx::query_scalar("SELECT COUNT(*) FROM members WHERE guild_id = $1")
             .bind(key(guild.0))
-            .fetch_one(&mut *write)
+            .fetch_one(self.connection())
             .await?;
-        if members >= i64::from(guild_quota) {
+        if members >= i64::from(quota) {
             return Ok(Added::GuildFull);
         }
-        let guilds: i64 = sqlx::query_scalar("SELECT COUNT(*) FROM members WHERE user_id = $1")
-            .bind(key(user.0))
-            .fetch_one(&mut *write)
-            .await?;
-        if guilds >= i64::from(user_quota) {
-            return Ok(Added::TooManyGuilds);
-        }
-        sqlx::query("INSERT INTO members (guild_id, user_id, joined_at_ms) VALUES ($1, $2, $3)")
-            .bind(stored(guild.0)?)
-            .bind(stored(user.0)?)
-            .bind(stored(now_ms)?)
-            .execute(&mut *write)
-            .await?;
-        write.commit().await?;
+        insert(self.connection(), guild, user, now_ms).await?;
         Ok(Added::New)
+    }
+}
+
+impl Store {
+    /// Notes that somebody is about to become a member; false when he is in `quota` guilds already.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn announce_member(&self, user: UserId, guild: GuildId, quota: u32) -> Result<bool> {
+        self.note_membership(user, guild, quota).await
     }
 
     /// True when the person is a member of the guild.
@@ -88,27 +136,16 @@ impl Store {
     /// # Errors
     /// When the database fails.
     pub async fn is_member(&self, guild: GuildId, user: UserId) -> Result<bool> {
-        Ok(sqlx::query_scalar(
-            "SELECT EXISTS (SELECT 1 FROM members WHERE guild_id = $1 AND user_id = $2)",
+        let Some(home) = self.home(guild).await? else { return Ok(false) };
+        let count: i64 = sqlx::query_scalar(
+            "SELECT COUNT(*) FROM members JOIN guilds ON guilds.id = members.guild_id \
+             WHERE members.guild_id = $1 AND members.user_id = $2 AND guilds.moved_to < 0",
         )
         .bind(key(guild.0))
         .bind(key(user.0))
-        .fetch_one(&self.readers)
-        .await?)
-    }
-
-    /// The guilds that somebody is a member of, first joined first.
-    ///
-    /// # Errors
-    /// When the database fails.
-    pub async fn guilds_of(&self, user: UserId) -> Result<Vec<GuildId>> {
-        let ids: Vec<i64> = sqlx::query_scalar(
-            "SELECT guild_id FROM members WHERE user_id = $1 ORDER BY joined_at_ms, guild_id",
-        )
-        .bind(key(user.0))
-        .fetch_all(&self.readers)
+        .fetch_one(home.readers())
         .await?;
-        ids.into_iter().map(|id| loaded(id).map(GuildId)).collect()
+        Ok(count > 0)
     }
 
     /// How many members a guild has.
@@ -116,10 +153,11 @@ impl Store {
     /// # Errors
     /// When the database fails.
     pub async fn member_count(&self, guild: GuildId) -> Result<u64> {
+        let Some(home) = self.home(guild).await? else { return Ok(0) };
         loaded(
             sqlx::query_scalar("SELECT COUNT(*) FROM members WHERE guild_id = $1")
                 .bind(key(guild.0))
-                .fetch_one(&self.readers)
+                .fetch_one(home.readers())
                 .await?,
         )
     }
@@ -133,28 +171,31 @@ impl Store {
         guild: GuildId,
         user: UserId,
     ) -> Result<Option<VoiceDecision>> {
+        let Some(home) = self.home(guild).await? else { return Ok(None) };
         let row = sqlx::query(
             "SELECT server_mute, server_deaf FROM members WHERE guild_id = $1 AND user_id = $2",
         )
         .bind(key(guild.0))
         .bind(key(user.0))
-        .fetch_optional(&self.readers)
+        .fetch_optional(home.readers())
         .await?;
         row.as_ref().map(decision).transpose()
     }
+}
 
+impl GuildWrite {
     /// Decides about a member's voice; none leaves a thing as it is. Returns what holds now, none
     /// when the person is no member.
     ///
     /// # Errors
     /// When the database fails.
     pub async fn decide_voice(
-        &self,
-        guild: GuildId,
+        &mut self,
         user: UserId,
         mute: Option<bool>,
         deaf: Option<bool>,
     ) -> Result<Option<VoiceDecision>> {
+        let guild = self.guild();
         let row = sqlx::query(
             "UPDATE members SET server_mute = COALESCE($1, server_mute), \
              server_deaf = COALESCE($2, server_deaf) \
@@ -164,7 +205,7 @@ impl Store {
         .bind(deaf.map(i64::from))
         .bind(key(guild.0))
         .bind(key(user.0))
-        .fetch_optional(&self.writer)
+        .fetch_optional(self.connection())
         .await?;
         row.as_ref().map(decision).transpose()
     }

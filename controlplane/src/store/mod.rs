@@ -1,26 +1,31 @@
-//! Accounts, guilds, channels, invites and messages: one file an entity, one small interface.
-//! The back end is SQLite (WAL, `synchronous=FULL`): what was acknowledged survives power loss.
-//! One connection writes, several read. The SQL keeps to what PostgreSQL also speaks.
+//! Accounts, guilds, channels, invites and messages: one file an entity, one small interface over
+//! PostgreSQL and SQLite. Accounts, with the directory of what is where, are in one database; guilds
+//! are spread over one to sixteen shards. They may all be one database, and are by default.
 
 pub mod channel;
+pub mod database;
+pub mod directory;
+pub mod event;
 pub mod guild;
+pub mod guild_write;
 pub mod invite;
 pub mod member;
 pub mod message;
+pub mod role;
 pub mod sign_in;
 pub mod snowflake;
 pub mod user;
+pub mod write;
 
 use std::path::Path;
-use std::time::Duration;
+use std::sync::Arc;
 
-use sqlx::sqlite::{
-    SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
-};
-use sqlx::{Sqlite, Transaction};
+use database::{Connections, Database, Dsn};
+use directory::Directory;
+use tokio::sync::Notify;
 
-/// How long a request waits for a connection or for SQLite's write lock.
-const WAIT: Duration = Duration::from_secs(2);
+/// The most shards.
+pub const MAX_SHARDS: usize = 16;
 
 /// Why the store did not do it.
 #[derive(Debug, thiserror::Error)]
@@ -31,34 +36,12 @@ pub enum Error {
     /// The database is busy, full or away: trying again makes sense.
     #[error("database unavailable: {0}")]
     Unavailable(#[source] sqlx::Error),
+    /// Ids cannot be made now: trying again makes sense.
+    #[error(transparent)]
+    NoIds(snowflake::ClockWentBack),
     /// The database is damaged or of another release.
     #[error("database error: {0}")]
     Broken(#[source] Box<dyn std::error::Error + Send + Sync>),
-}
-
-impl From<sqlx::Error> for Error {
-    fn from(error: sqlx::Error) -> Self {
-        match &error {
-            sqlx::Error::Database(cause)
-                if cause.is_unique_violation() || cause.is_foreign_key_violation() =>
-            {
-                Self::Conflict
-            }
-            // SQLITE_BUSY (5), SQLITE_FULL (13) and SQLITE_IOERR (10), with their extended codes.
-            sqlx::Error::Database(cause)
-                if cause
-                    .code()
-                    .and_then(|code| code.parse::<u32>().ok())
-                    .is_some_and(|code| matches!(code & 0xff, 5 | 10 | 13)) =>
-            {
-                Self::Unavailable(error)
-            }
-            sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed | sqlx::Error::Io(_) => {
-                Self::Unavailable(error)
-            }
-            _ => Self::Broken(error.into()),
-        }
-    }
 }
 
 impl From<sqlx::migrate::MigrateError> for Error {
@@ -73,71 +56,85 @@ pub type Result<T> = std::result::Result<T, Error>;
 /// The store. Clones share its connections.
 #[derive(Debug, Clone)]
 pub struct Store {
-    writer: SqlitePool,
-    readers: SqlitePool,
+    accounts: Database,
+    shards: Arc<[Database]>,
+    directory: Arc<Directory>,
+    written: Arc<Notify>,
 }
 
 impl Store {
-    /// Opens the SQLite file at `path`, making it when it is missing, and brings its schema up to
-    /// date. `readers` is the number of connections that read.
+    /// Opens all databases and brings their schemas up to date. Shards are told apart by their
+    /// place in the list, which therefore never changes but at its end.
     ///
     /// # Errors
-    /// When the file cannot be opened, or was written by a newer release.
-    pub async fn open_sqlite(path: &Path, readers: u32) -> Result<Self> {
-        let options = SqliteConnectOptions::new()
-            .filename(path)
-            .create_if_missing(true)
-            .journal_mode(SqliteJournalMode::Wal)
-            // NORMAL would lose acknowledged commits on power loss.
-            .synchronous(SqliteSynchronous::Full)
-            .foreign_keys(true)
-            .busy_timeout(WAIT);
-        let writer = SqlitePoolOptions::new()
-            .min_connections(1)
-            .max_connections(1)
-            .acquire_timeout(WAIT)
-            .idle_timeout(None)
-            .max_lifetime(None)
-            .connect_with(options.clone())
-            .await?;
-        sqlx::migrate!("../migrations/sqlite").run(&writer).await?;
-        let readers = SqlitePoolOptions::new()
-            .min_connections(1)
-            .max_connections(readers)
-            .acquire_timeout(WAIT)
-            .connect_with(options.create_if_missing(false).read_only(true))
-            .await?;
-        Ok(Self { writer, readers })
+    /// When one cannot be opened or reached, or was written by a newer release; when there are no
+    /// shards or too many.
+    pub async fn open(accounts: &Dsn, shards: &[Dsn], connections: Connections) -> Result<Self> {
+        if shards.is_empty() || shards.len() > MAX_SHARDS {
+            return Err(Error::Broken(format!("1 to {MAX_SHARDS} shards are possible").into()));
+        }
+        let mut opened = vec![(accounts, Database::open(accounts, connections).await?)];
+        for dsn in shards {
+            // The same database twice would be two writers of one SQLite file.
+            if !opened.iter().any(|(other, _)| *other == dsn) {
+                opened.push((dsn, Database::open(dsn, connections).await?));
+            }
+        }
+        let find = |dsn: &Dsn| {
+            let mut found = opened.iter().filter(|(other, _)| *other == dsn);
+            found.next().map(|(_, database)| database.clone()).expect("each was opened")
+        };
+        Ok(Self {
+            accounts: find(accounts),
+            shards: shards.iter().map(find).collect(),
+            directory: Arc::default(),
+            written: Arc::default(),
+        })
     }
 
-    /// Answers when the database does.
+    /// Opens one SQLite file for everything.
     ///
     /// # Errors
-    /// When it does not.
+    /// As [`Self::open`].
+    pub async fn open_sqlite(path: &Path, readers: u32) -> Result<Self> {
+        let dsn = Dsn::Sqlite(path.to_owned());
+        let connections = Connections { sqlite_readers: readers, ..Connections::default() };
+        Self::open(&dsn, std::slice::from_ref(&dsn), connections).await
+    }
+
+    /// The database of accounts and the directory.
+    pub fn accounts(&self) -> &Database {
+        &self.accounts
+    }
+
+    /// The databases of guilds, in the configuration's order.
+    pub fn shards(&self) -> &[Database] {
+        &self.shards
+    }
+
+    fn databases(&self) -> impl Iterator<Item = &Database> {
+        let others = self.shards.iter().enumerate().filter(|(index, shard)| {
+            !shard.is(&self.accounts) && !self.shards[..*index].iter().any(|other| shard.is(other))
+        });
+        std::iter::once(&self.accounts).chain(others.map(|(_, shard)| shard))
+    }
+
+    /// Answers when every database does.
+    ///
+    /// # Errors
+    /// When one does not.
     pub async fn ping(&self) -> Result<()> {
-        sqlx::query_scalar::<_, i64>("SELECT COUNT(*) FROM (SELECT 1 FROM users LIMIT 1) AS one")
-            .fetch_one(&self.readers)
-            .await?;
+        for database in self.databases() {
+            database.ping().await?;
+        }
         Ok(())
     }
 
-    /// SQLite's `synchronous` level of the connection that writes: 2 (FULL) loses no commit.
-    ///
-    /// # Errors
-    /// When the database fails.
-    pub async fn durability(&self) -> Result<i64> {
-        Ok(sqlx::query_scalar("PRAGMA synchronous").fetch_one(&self.writer).await?)
-    }
-
-    /// Writes back what is in the log and closes all connections.
+    /// Writes back what is in logs and closes all connections.
     pub async fn close(&self) {
-        self.readers.close().await;
-        self.writer.close().await;
-    }
-
-    /// A transaction that takes the write lock at once, so that what it reads stays true.
-    async fn write(&self) -> Result<Transaction<'static, Sqlite>> {
-        Ok(self.writer.begin_with("BEGIN IMMEDIATE").await?)
+        for database in self.databases() {
+            database.close().await;
+        }
     }
 }
 
@@ -157,4 +154,9 @@ fn key(id: u64) -> i64 {
 /// An id or a time as it was kept.
 fn loaded(number: i64) -> Result<u64> {
     u64::try_from(number).map_err(|error| Error::Broken(error.into()))
+}
+
+/// A number of 32 bits as it was kept.
+fn loaded_u32(number: i64) -> Result<u32> {
+    u32::try_from(number).map_err(|error| Error::Broken(error.into()))
 }

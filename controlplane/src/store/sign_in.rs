@@ -57,7 +57,7 @@ impl Store {
         now_ms: u64,
         expires_at_ms: u64,
     ) -> Result<()> {
-        let mut write = self.write().await?;
+        let mut write = self.accounts().write().await?;
         sqlx::query(
             "DELETE FROM sign_ins WHERE family IN (\
                SELECT family FROM sign_ins WHERE user_id = $1 \
@@ -65,7 +65,7 @@ impl Store {
         )
         .bind(key(sign_in.user.0))
         .bind(i64::from(quota) - 1)
-        .execute(&mut *write)
+        .execute(write.connection())
         .await?;
         sqlx::query(
             "INSERT INTO sign_ins \
@@ -77,7 +77,7 @@ impl Store {
         .bind(&sign_in.secret_hash)
         .bind(stored(now_ms)?)
         .bind(stored(expires_at_ms)?)
-        .execute(&mut *write)
+        .execute(write.connection())
         .await?;
         write.commit().await?;
         Ok(())
@@ -88,14 +88,14 @@ impl Store {
     /// # Errors
     /// When the database fails.
     pub async fn refresh_sign_in(&self, refresh: Refresh<'_>) -> Result<Refreshed> {
-        let mut write = self.write().await?;
+        let mut write = self.accounts().write().await?;
         let row = sqlx::query(
             "SELECT user_id, secret_hash, previous_hash, rotated_at_ms FROM sign_ins \
              WHERE family = $1 AND expires_at_ms > $2",
         )
         .bind(refresh.family)
         .bind(stored(refresh.now_ms)?)
-        .fetch_optional(&mut *write)
+        .fetch_optional(write.connection())
         .await?;
         let Some(row) = row else {
             return Ok(Refreshed::Unknown);
@@ -111,7 +111,7 @@ impl Store {
             .bind(stored(refresh.now_ms)?)
             .bind(stored(refresh.expires_at_ms)?)
             .bind(refresh.family)
-            .execute(&mut *write)
+            .execute(write.connection())
             .await?;
             write.commit().await?;
             return Ok(Refreshed::Rotated(user));
@@ -125,7 +125,7 @@ impl Store {
         }
         sqlx::query("DELETE FROM sign_ins WHERE family = $1")
             .bind(refresh.family)
-            .execute(&mut *write)
+            .execute(write.connection())
             .await?;
         write.commit().await?;
         Ok(Refreshed::Reused(user))
@@ -136,10 +136,8 @@ impl Store {
     /// # Errors
     /// When the database fails.
     pub async fn end_sign_in(&self, family: &str) -> Result<()> {
-        sqlx::query("DELETE FROM sign_ins WHERE family = $1")
-            .bind(family)
-            .execute(&self.writer)
-            .await?;
+        let query = sqlx::query("DELETE FROM sign_ins WHERE family = $1");
+        self.accounts().execute(query.bind(family)).await?;
         Ok(())
     }
 
@@ -148,10 +146,7 @@ impl Store {
     /// # Errors
     /// When the database fails.
     pub async fn forget_expired_sign_ins(&self, now_ms: u64) -> Result<u64> {
-        let done = sqlx::query("DELETE FROM sign_ins WHERE expires_at_ms <= $1")
-            .bind(stored(now_ms)?)
-            .execute(&self.writer)
-            .await?;
-        Ok(done.rows_affected())
+        let query = sqlx::query("DELETE FROM sign_ins WHERE expires_at_ms <= $1");
+        self.accounts().execute(query.bind(stored(now_ms)?)).await
     }
 }

@@ -63,6 +63,25 @@ impl Snowflakes {
         }
     }
 
+    /// A new id above `last`, which another worker with a clock ahead of ours may have made.
+    ///
+    /// # Errors
+    /// [`ClockWentBack`] as for [`Self::next`], also when our clock is that far behind theirs.
+    pub async fn next_after(&self, last: u64) -> Result<u64, ClockWentBack> {
+        loop {
+            let id = self.next().await?;
+            if id > last {
+                return Ok(id);
+            }
+            let behind_ms = (last >> TIME_SHIFT) - (id >> TIME_SHIFT) + 1;
+            let wait = Duration::from_millis(behind_ms);
+            if wait > PATIENCE {
+                return Err(ClockWentBack { behind_ms });
+            }
+            tokio::time::sleep(wait).await;
+        }
+    }
+
     /// A new id. Waits while this millisecond's numbers are used up, or for a clock that is a
     /// little behind.
     ///

@@ -1,8 +1,11 @@
 //! Accounts: who they are and how they prove it.
 
+use std::collections::HashMap;
+
 use hype_protocol::gateway::User;
 use hype_protocol::id::UserId;
-use sqlx::{QueryBuilder, Row, Sqlite};
+use sqlx::any::AnyRow;
+use sqlx::{Any, QueryBuilder, Row};
 
 use super::{Result, Store, key, loaded, stored};
 
@@ -18,7 +21,7 @@ pub struct Account {
     pub password_hash: String,
 }
 
-fn user(row: &sqlx::sqlite::SqliteRow) -> Result<User> {
+fn user(row: &AnyRow) -> Result<User> {
     Ok(User { id: UserId(loaded(row.try_get("id")?)?), name: row.try_get("name")? })
 }
 
@@ -28,7 +31,7 @@ impl Store {
     /// # Errors
     /// [`super::Error::Conflict`] when the name is taken.
     pub async fn create_user(&self, account: &Account, name_key: &str, now_ms: u64) -> Result<()> {
-        sqlx::query(
+        let query = sqlx::query(
             "INSERT INTO users (id, name, name_key, password_hash, created_at_ms) \
              VALUES ($1, $2, $3, $4, $5)",
         )
@@ -36,9 +39,8 @@ impl Store {
         .bind(&account.user.name)
         .bind(name_key)
         .bind(&account.password_hash)
-        .bind(stored(now_ms)?)
-        .execute(&self.writer)
-        .await?;
+        .bind(stored(now_ms)?);
+        self.accounts().execute(query).await?;
         Ok(())
     }
 
@@ -49,7 +51,7 @@ impl Store {
     pub async fn user(&self, id: UserId) -> Result<Option<User>> {
         let row = sqlx::query("SELECT id, name FROM users WHERE id = $1")
             .bind(key(id.0))
-            .fetch_optional(&self.readers)
+            .fetch_optional(self.accounts().readers())
             .await?;
         row.as_ref().map(user).transpose()
     }
@@ -61,17 +63,25 @@ impl Store {
     pub async fn users(&self, ids: &[UserId]) -> Result<Vec<User>> {
         let mut found = Vec::with_capacity(ids.len());
         for slice in ids.chunks(MAX_LOOKUP) {
-            let mut query = QueryBuilder::<Sqlite>::new("SELECT id, name FROM users WHERE id IN (");
+            let mut query = QueryBuilder::<Any>::new("SELECT id, name FROM users WHERE id IN (");
             let mut list = query.separated(", ");
             for id in slice {
                 list.push_bind(key(id.0));
             }
             query.push(")");
-            for row in query.build().fetch_all(&self.readers).await? {
+            for row in query.build().fetch_all(self.accounts().readers()).await? {
                 found.push(user(&row)?);
             }
         }
         Ok(found)
+    }
+
+    /// The names of these people, of those that exist.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn names(&self, ids: &[UserId]) -> Result<HashMap<UserId, String>> {
+        Ok(self.users(ids).await?.into_iter().map(|user| (user.id, user.name)).collect())
     }
 
     /// The account whose name compares as `name_key`.
@@ -81,7 +91,7 @@ impl Store {
     pub async fn account(&self, name_key: &str) -> Result<Option<Account>> {
         let row = sqlx::query("SELECT id, name, password_hash FROM users WHERE name_key = $1")
             .bind(name_key)
-            .fetch_optional(&self.readers)
+            .fetch_optional(self.accounts().readers())
             .await?;
         row.map(|row| {
             Ok(Account { user: user(&row)?, password_hash: row.try_get("password_hash")? })
@@ -94,12 +104,9 @@ impl Store {
     /// # Errors
     /// When the database fails.
     pub async fn replace_password_hash(&self, id: UserId, old: &str, new: &str) -> Result<()> {
-        sqlx::query("UPDATE users SET password_hash = $1 WHERE id = $2 AND password_hash = $3")
-            .bind(new)
-            .bind(key(id.0))
-            .bind(old)
-            .execute(&self.writer)
-            .await?;
+        let query =
+            sqlx::query("UPDATE users SET password_hash = $1 WHERE id = $2 AND password_hash = $3");
+        self.accounts().execute(query.bind(new).bind(key(id.0)).bind(old)).await?;
         Ok(())
     }
 
@@ -108,15 +115,19 @@ impl Store {
     /// # Errors
     /// When the database fails.
     pub async fn newest_id(&self) -> Result<u64> {
-        let newest: i64 = sqlx::query_scalar(
-            "SELECT COALESCE(MAX(id), 0) FROM (\
-               SELECT MAX(id) AS id FROM users UNION ALL \
-               SELECT MAX(id) FROM guilds UNION ALL \
-               SELECT MAX(id) FROM channels UNION ALL \
-               SELECT MAX(id) FROM messages) AS newest",
-        )
-        .fetch_one(&self.readers)
-        .await?;
-        loaded(newest)
+        let mut newest = 0;
+        for database in self.databases() {
+            let row: i64 = sqlx::query_scalar(
+                "SELECT COALESCE(MAX(newest), 0) FROM (\
+                   SELECT MAX(id) AS newest FROM users UNION ALL \
+                   SELECT MAX(last_id) FROM guilds UNION ALL \
+                   SELECT MAX(id) FROM channels UNION ALL \
+                   SELECT MAX(id) FROM messages) AS ids",
+            )
+            .fetch_one(database.readers())
+            .await?;
+            newest = newest.max(loaded(row)?);
+        }
+        Ok(newest)
     }
 }

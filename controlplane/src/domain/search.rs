@@ -1,0 +1,59 @@
+//! The words by which messages are found: without case and accents, no stemming, the same for every
+//! database. Guild, channel and author are words as well, marked by a character that no text
+//! keeps, so that one index answers a search with all its filters.
+
+use hype_protocol::gateway::Message;
+use unicode_normalization::UnicodeNormalization;
+use unicode_normalization::char::is_combining_mark;
+
+/// Begins the words that nobody wrote. A private character, so that no database cuts words at it.
+const MARK: char = '\u{e000}';
+/// Words of one message, of one search, and characters of one word that count; the rest is left out.
+const MAX_WORDS: usize = 1000;
+const MAX_WORD_CHARS: usize = 64;
+
+/// The words of a text: lower case, without accents, cut at whatever is no letter or digit.
+pub fn words(text: &str) -> Vec<String> {
+    let plain: String = text
+        .nfkd()
+        .filter(|character| !is_combining_mark(*character))
+        .flat_map(char::to_lowercase)
+        .collect();
+    plain
+        .split(|character: char| !character.is_alphanumeric())
+        .filter(|word| !word.is_empty())
+        .map(|word| word.chars().take(MAX_WORD_CHARS).collect())
+        .take(MAX_WORDS)
+        .collect()
+}
+
+/// Everything by which a message is found, separated by spaces.
+pub fn words_of(message: &Message) -> String {
+    let mut found = vec![
+        format!("{MARK}g{}", message.guild_id),
+        format!("{MARK}c{}", message.channel_id),
+        format!("{MARK}a{}", message.author.id),
+    ];
+    found.extend(words(&message.content));
+    found.join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(text: &str, expected: &str) {
+        assert_eq!(words(text).join(" "), expected, "{text}");
+    }
+
+    #[test]
+    fn words_have_no_case_and_no_accents() {
+        check("", "");
+        check("Crème brûlée, s'il vous plaît!", "creme brulee s il vous plait");
+        check("ПРИВЕТ Ёлка", "привет елка");
+        check("foo-bar_baz@example.org 3.14", "foo bar baz example org 3 14");
+        check("ﬁne \u{e000}g1 ＡＢＣ", "fine g1 abc");
+        check("日本語", "日本語");
+        check(&"x".repeat(100), &"x".repeat(MAX_WORD_CHARS));
+    }
+}

@@ -1,0 +1,253 @@
+//! One SQL database: PostgreSQL, or a SQLite file (WAL, `synchronous=FULL`: what was acknowledged
+//! survives power loss). All SQL is written once, for what both speak: BIGINT, TEXT and `$1`; where
+//! they differ, [`Dialect`] tells which it is. Never decides which guild lives where.
+
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::time::Duration;
+
+use sqlx::any::{AnyArguments, AnyConnectOptions, AnyPoolOptions};
+use sqlx::postgres::PgConnectOptions;
+use sqlx::query::Query;
+use sqlx::sqlite::SqliteConnectOptions;
+use sqlx::{Any, AnyPool, ConnectOptions, Executor};
+
+use super::write::{Batch, Write};
+use super::{Error, Result};
+
+/// How long a request waits for a connection or for SQLite's write lock.
+pub(super) const WAIT: Duration = Duration::from_secs(2);
+
+/// Which SQL a database speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Dialect {
+    /// SQLite, in this process.
+    Sqlite,
+    /// PostgreSQL, from 15 on.
+    Postgres,
+}
+
+/// Where a database is.
+#[derive(Clone, PartialEq, Eq)]
+pub enum Dsn {
+    /// A SQLite file, made when it is missing.
+    Sqlite(PathBuf),
+    /// `postgres://user:password@host/database`.
+    Postgres(String),
+}
+
+impl std::fmt::Debug for Dsn {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Sqlite(path) => write!(f, "sqlite:{}", path.display()),
+            // It may carry a password.
+            Self::Postgres(url) => {
+                let place = url.rsplit_once('@').map_or("…", |(_, place)| place);
+                write!(f, "postgres://…@{place}")
+            }
+        }
+    }
+}
+
+impl FromStr for Dsn {
+    type Err = String;
+
+    /// `sqlite:FILE`, or a `postgres://` or `postgresql://` URL.
+    fn from_str(text: &str) -> std::result::Result<Self, String> {
+        if let Some(path) = text.strip_prefix("sqlite:") {
+            return match path.trim_start_matches("//") {
+                "" => Err("`sqlite:` wants the path of a file".to_owned()),
+                path => Ok(Self::Sqlite(path.into())),
+            };
+        }
+        if text.starts_with("postgres://") || text.starts_with("postgresql://") {
+            return match PgConnectOptions::from_str(text) {
+                Ok(_) => Ok(Self::Postgres(text.to_owned())),
+                Err(error) => Err(format!("not a valid PostgreSQL URL: {error}")),
+            };
+        }
+        Err("expected `sqlite:FILE` or `postgres://USER:PASSWORD@HOST/DATABASE`".to_owned())
+    }
+}
+
+/// How many connections a database gets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Connections {
+    /// To a SQLite file for reading, 1–64; one more writes.
+    pub sqlite_readers: u32,
+    /// To a PostgreSQL server for everything, 1–1,000.
+    pub postgres: u32,
+}
+
+impl Default for Connections {
+    fn default() -> Self {
+        Self { sqlite_readers: 4, postgres: 16 }
+    }
+}
+
+/// A database. Clones share its connections.
+#[derive(Debug, Clone)]
+pub struct Database {
+    dialect: Dialect,
+    readers: AnyPool,
+    writer: Writer,
+}
+
+#[derive(Debug, Clone)]
+enum Writer {
+    /// PostgreSQL: any connection of the pool.
+    Any,
+    /// SQLite: the one that writes.
+    One(Batch),
+}
+
+impl Database {
+    /// Connects, and brings the schema up to date under a lock.
+    ///
+    /// # Errors
+    /// When the database cannot be reached or opened, or was written by a newer release.
+    pub async fn open(dsn: &Dsn, connections: Connections) -> Result<Self> {
+        sqlx::any::install_default_drivers();
+        match dsn {
+            Dsn::Sqlite(path) => Self::open_sqlite(path, connections.sqlite_readers).await,
+            Dsn::Postgres(url) => Self::open_postgres(url, connections.postgres).await,
+        }
+    }
+
+    async fn open_sqlite(path: &Path, readers: u32) -> Result<Self> {
+        let options = SqliteConnectOptions::new().filename(path).busy_timeout(WAIT);
+        let any =
+            |options: SqliteConnectOptions| AnyConnectOptions::from_url(&options.to_url_lossy());
+        let pool = || {
+            AnyPoolOptions::new().acquire_timeout(WAIT).after_connect(|connection, _| {
+                Box::pin(async move {
+                    // NORMAL would lose acknowledged commits on power loss.
+                    connection.execute("PRAGMA synchronous = FULL").await?;
+                    connection.execute("PRAGMA foreign_keys = ON").await?;
+                    connection.execute("PRAGMA busy_timeout = 2000").await?;
+                    Ok(())
+                })
+            })
+        };
+        let writer = pool()
+            .min_connections(1)
+            .max_connections(1)
+            .idle_timeout(None)
+            .max_lifetime(None)
+            .connect_with(any(options.clone().create_if_missing(true))?)
+            .await?;
+        sqlx::query("PRAGMA journal_mode = WAL").execute(&writer).await?;
+        sqlx::migrate!("../migrations/sqlite").run(&writer).await?;
+        let readers = pool()
+            .min_connections(1)
+            .max_connections(readers)
+            .connect_with(any(options.read_only(true))?)
+            .await?;
+        let writer = Writer::One(Batch::new(writer));
+        Ok(Self { dialect: Dialect::Sqlite, readers, writer })
+    }
+
+    async fn open_postgres(url: &str, connections: u32) -> Result<Self> {
+        let options = AnyConnectOptions::from_str(url)?;
+        let pool = AnyPoolOptions::new()
+            .min_connections(1)
+            .max_connections(connections)
+            .acquire_timeout(WAIT)
+            .connect_with(options)
+            .await?;
+        sqlx::migrate!("../migrations/postgres").run(&pool).await?;
+        Ok(Self { dialect: Dialect::Postgres, readers: pool, writer: Writer::Any })
+    }
+
+    /// Which SQL it speaks.
+    pub fn dialect(&self) -> Dialect {
+        self.dialect
+    }
+
+    /// Where to read.
+    pub fn readers(&self) -> &AnyPool {
+        &self.readers
+    }
+
+    /// Begins a transaction. What SQLite reads in it stays true; on PostgreSQL only what was locked.
+    ///
+    /// # Errors
+    /// When the database is busy or away.
+    pub async fn write(&self) -> Result<Write> {
+        match &self.writer {
+            Writer::Any => Ok(Write::Postgres(self.readers.begin().await?)),
+            Writer::One(batch) => batch.write().await,
+        }
+    }
+
+    /// Does one statement by itself; returns how many rows it touched.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn execute(&self, query: Query<'_, Any, AnyArguments>) -> Result<u64> {
+        let done = match &self.writer {
+            Writer::Any => query.execute(&self.readers).await?,
+            Writer::One(batch) => {
+                let mut write = batch.write().await?;
+                let done = query.execute(write.connection()).await?;
+                write.commit().await?;
+                done
+            }
+        };
+        Ok(done.rows_affected())
+    }
+
+    /// Answers when the database does.
+    ///
+    /// # Errors
+    /// When it does not.
+    pub async fn ping(&self) -> Result<()> {
+        sqlx::query("SELECT 1").execute(&self.readers).await?;
+        Ok(())
+    }
+
+    /// Writes back what is in the log and closes all connections.
+    pub async fn close(&self) {
+        self.readers.close().await;
+        if let Writer::One(batch) = &self.writer {
+            batch.close().await;
+        }
+    }
+
+    /// True when both are one database.
+    pub fn is(&self, other: &Self) -> bool {
+        std::ptr::eq(self.readers.options(), other.readers.options())
+    }
+}
+
+impl From<sqlx::Error> for Error {
+    fn from(error: sqlx::Error) -> Self {
+        match &error {
+            sqlx::Error::Database(cause)
+                if cause.is_unique_violation() || cause.is_foreign_key_violation() =>
+            {
+                Self::Conflict
+            }
+            sqlx::Error::Database(cause)
+                if cause.code().is_some_and(|code| is_temporary(&code)) =>
+            {
+                Self::Unavailable(error)
+            }
+            sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed | sqlx::Error::Io(_) => {
+                Self::Unavailable(error)
+            }
+            _ => Self::Broken(error.into()),
+        }
+    }
+}
+
+/// True for what passes by itself: SQLite's numbers have at most four digits, PostgreSQL's codes
+/// five characters.
+fn is_temporary(code: &str) -> bool {
+    match code.len() {
+        // Connection exceptions, resources, operator intervention; serialization and deadlock.
+        5 => matches!(&code[..2], "08" | "53" | "57") || matches!(code, "40001" | "40P01"),
+        // SQLITE_BUSY (5), SQLITE_FULL (13) and SQLITE_IOERR (10), with their extended codes.
+        _ => code.parse::<u32>().is_ok_and(|code| matches!(code & 0xff, 5 | 10 | 13)),
+    }
+}
