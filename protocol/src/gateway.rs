@@ -253,6 +253,7 @@ pub enum ToClient {
 
 /// An error as clients see it, on the gateway and in REST (`{"error":{…}}`).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct ErrorBody {
     /// Stable and machine-readable, e.g. `channel_full`.
     pub code: String,
@@ -265,6 +266,7 @@ pub struct ErrorBody {
 
 /// A person as others see them.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct User {
     /// Who.
     pub id: UserId,
@@ -274,6 +276,7 @@ pub struct User {
 
 /// Text or voice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum ChannelKind {
     /// Messages.
@@ -284,6 +287,7 @@ pub enum ChannelKind {
 
 /// A channel.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Channel {
     /// Which.
     pub id: ChannelId,
@@ -299,6 +303,7 @@ pub struct Channel {
 
 /// A guild with all that a client shows of it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Guild {
     /// Which.
     pub id: GuildId,
@@ -316,6 +321,7 @@ pub struct Guild {
 
 /// One message.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Message {
     /// Which; grows with time.
     pub id: MessageId,
@@ -333,6 +339,7 @@ pub struct Message {
 
 /// One person in one voice channel.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct VoiceState {
     /// In which guild.
     pub guild_id: GuildId,

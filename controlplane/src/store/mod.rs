@@ -4,6 +4,7 @@
 
 pub mod channel;
 pub mod guild;
+pub mod idempotency;
 pub mod invite;
 pub mod member;
 pub mod message;
