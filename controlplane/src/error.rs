@@ -1,6 +1,8 @@
 //! The one error of the control plane's requests: each maps to one status and one stable code.
 //! REST and the gateway show the same body. What broke inside is logged, never shown.
 
+pub mod code;
+
 use std::time::Duration;
 
 use axum::Json;
@@ -10,6 +12,8 @@ use hype_protocol::gateway::ErrorBody;
 use serde::Serialize;
 
 use crate::store;
+
+pub use code::Code;
 
 /// Why a request was not done.
 #[derive(Debug, thiserror::Error)]
@@ -45,6 +49,15 @@ pub enum Error {
     /// The body is longer than the limit.
     #[error("the body is too large; at most {0} bytes are accepted")]
     BodyTooLarge(usize),
+    /// The body is of another type than JSON.
+    #[error("send the body as application/json")]
+    UnsupportedMediaType,
+    /// A request with the same idempotency key still runs.
+    #[error("a request with this idempotency key still runs; ask again in a moment")]
+    IdempotencyConflict(Duration),
+    /// Another request was done under the same idempotency key.
+    #[error("another request was done under this idempotency key; use a new key for each")]
+    IdempotencyKeyReused,
     /// Too many requests.
     #[error("too many requests; wait a moment and try again")]
     RateLimited(Duration),
@@ -102,55 +115,43 @@ impl Error {
 
     /// The HTTP status.
     pub fn status(&self) -> StatusCode {
-        match self {
-            Self::NotFound | Self::NoRoute | Self::NoSession => StatusCode::NOT_FOUND,
-            Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
-            Self::Forbidden | Self::EnrollmentRefused(_) => StatusCode::FORBIDDEN,
-            Self::Unauthenticated | Self::WrongCredentials | Self::InvalidRefreshToken => {
-                StatusCode::UNAUTHORIZED
-            }
-            Self::NameTaken | Self::ChannelFull | Self::LimitReached(_) => StatusCode::CONFLICT,
-            Self::InvalidRequest(_)
-            | Self::NotAVoiceChannel
-            | Self::NotATextChannel
-            | Self::SdpInvalid(_) => StatusCode::BAD_REQUEST,
-            Self::SdpUnsupported(_) => StatusCode::UNPROCESSABLE_ENTITY,
-            Self::BodyTooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
-            Self::RateLimited(_) => StatusCode::TOO_MANY_REQUESTS,
-            Self::Overloaded(_)
-            | Self::NoNode(_)
-            | Self::CoordinationUnavailable(_)
-            | Self::StoreUnavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
-            Self::Internal(_) => StatusCode::INTERNAL_SERVER_ERROR,
-        }
+        self.kind().status()
     }
 
-    /// The stable, machine-readable code.
+    /// The stable, machine-readable code, as clients see it.
     pub fn code(&self) -> &'static str {
+        self.kind().as_str()
+    }
+
+    /// The stable code.
+    pub fn kind(&self) -> Code {
         match self {
-            Self::NotFound | Self::NoRoute => "not_found",
-            Self::NoSession => "no_session",
-            Self::MethodNotAllowed => "method_not_allowed",
-            Self::Forbidden => "forbidden",
-            Self::Unauthenticated => "unauthenticated",
-            Self::WrongCredentials => "wrong_credentials",
-            Self::InvalidRefreshToken => "invalid_refresh_token",
-            Self::NameTaken => "name_taken",
-            Self::InvalidRequest(_) => "invalid_request",
-            Self::BodyTooLarge(_) => "body_too_large",
-            Self::RateLimited(_) => "rate_limited",
-            Self::Overloaded(_) => "overloaded",
-            Self::LimitReached(_) => "limit_reached",
-            Self::NotAVoiceChannel => "not_a_voice_channel",
-            Self::NotATextChannel => "not_a_text_channel",
-            Self::ChannelFull => "channel_full",
-            Self::NoNode(_) => "no_node",
-            Self::CoordinationUnavailable(_) => "coordination_unavailable",
-            Self::SdpInvalid(_) => "sdp_invalid",
-            Self::SdpUnsupported(_) => "sdp_unsupported",
-            Self::EnrollmentRefused(_) => "enrollment_refused",
-            Self::StoreUnavailable(_) => "store_unavailable",
-            Self::Internal(_) => "internal",
+            Self::NotFound | Self::NoRoute => Code::NotFound,
+            Self::NoSession => Code::NoSession,
+            Self::MethodNotAllowed => Code::MethodNotAllowed,
+            Self::Forbidden => Code::Forbidden,
+            Self::Unauthenticated => Code::Unauthenticated,
+            Self::WrongCredentials => Code::WrongCredentials,
+            Self::InvalidRefreshToken => Code::InvalidRefreshToken,
+            Self::NameTaken => Code::NameTaken,
+            Self::InvalidRequest(_) => Code::InvalidRequest,
+            Self::BodyTooLarge(_) => Code::BodyTooLarge,
+            Self::UnsupportedMediaType => Code::UnsupportedMediaType,
+            Self::IdempotencyConflict(_) => Code::IdempotencyConflict,
+            Self::IdempotencyKeyReused => Code::IdempotencyKeyReused,
+            Self::RateLimited(_) => Code::RateLimited,
+            Self::Overloaded(_) => Code::Overloaded,
+            Self::LimitReached(_) => Code::LimitReached,
+            Self::NotAVoiceChannel => Code::NotAVoiceChannel,
+            Self::NotATextChannel => Code::NotATextChannel,
+            Self::ChannelFull => Code::ChannelFull,
+            Self::NoNode(_) => Code::NoNode,
+            Self::CoordinationUnavailable(_) => Code::CoordinationUnavailable,
+            Self::SdpInvalid(_) => Code::SdpInvalid,
+            Self::SdpUnsupported(_) => Code::SdpUnsupported,
+            Self::EnrollmentRefused(_) => Code::EnrollmentRefused,
+            Self::StoreUnavailable(_) => Code::StoreUnavailable,
+            Self::Internal(_) => Code::Internal,
         }
     }
 
@@ -158,6 +159,7 @@ impl Error {
     pub fn retry_after(&self) -> Option<Duration> {
         match self {
             Self::RateLimited(wait)
+            | Self::IdempotencyConflict(wait)
             | Self::Overloaded(wait)
             | Self::NoNode(wait)
             | Self::CoordinationUnavailable(wait) => Some(*wait),
@@ -193,14 +195,15 @@ impl From<store::Error> for Error {
     }
 }
 
-#[derive(Serialize)]
-struct Wrapped {
+/// What every refused request is answered with.
+#[derive(Serialize, utoipa::ToSchema)]
+pub(crate) struct Refusal {
     error: ErrorBody,
 }
 
 impl IntoResponse for Error {
     fn into_response(self) -> Response {
-        let mut response = (self.status(), Json(Wrapped { error: self.body() })).into_response();
+        let mut response = (self.status(), Json(Refusal { error: self.body() })).into_response();
         if let Some(wait) = self.retry_after() {
             // RFC 9110 §10.2.3 counts in whole seconds; rounding down would invite a second refusal.
             let seconds = wait.as_millis().div_ceil(1000).max(1);

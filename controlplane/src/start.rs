@@ -25,7 +25,7 @@ use crate::store::{self, Store};
 use crate::voice::{self, Voice};
 use crate::{Environment, Nodes, error};
 
-/// How often expired sign-ins are forgotten.
+/// How often expired sign-ins and idempotency keys are forgotten.
 const CLEANING_PERIOD: Duration = Duration::from_secs(3600);
 /// How long the store may take to close; the log holds whatever it could not write back.
 const CLOSE_TIMEOUT: Duration = Duration::from_millis(500);
@@ -238,6 +238,10 @@ async fn clean(app: Shared) {
             Ok(0) => {}
             Ok(forgotten) => tracing::info!(forgotten, "expired sign-ins forgotten"),
             Err(cause) => tracing::warn!(%cause, "expired sign-ins could not be forgotten"),
+        }
+        let before_ms = unix_ms().saturating_sub(http::IDEMPOTENCY_KEPT_MS);
+        if let Err(cause) = app.store.forget_idempotency_keys(before_ms).await {
+            tracing::warn!(%cause, "old idempotency keys could not be forgotten");
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use hype_control::store::idempotency::{Answer, Attempt, Begun};
 use hype_control::store::member::{Added, VoiceDecision};
 use hype_control::store::message::Page;
 use hype_control::store::sign_in::{Refresh, Refreshed, SignIn};
@@ -300,6 +301,63 @@ async fn invites() {
     assert!(store.invite("THREE").await.expect("read").is_none(), "case matters");
     let twice = store.create_invite("three", GuildId(1), UserId(1), 9, 1).await;
     assert!(matches!(twice, Err(Error::Conflict)), "{twice:?}");
+}
+
+#[tokio::test]
+async fn a_request_under_a_key_is_begun_once() {
+    let folder = Folder::new();
+    let store = folder.open().await;
+    let begin = async |user: u64, key: &str, request_hash: &str, now_ms: u64| {
+        let attempt = Attempt {
+            user: UserId(user),
+            key,
+            request_hash,
+            now_ms,
+            expired_before_ms: now_ms.saturating_sub(1000),
+            abandoned_before_ms: now_ms.saturating_sub(100),
+        };
+        store.begin_idempotent(attempt).await.expect("begun")
+    };
+    let answer = |body: &str| Answer { status: 201, body: body.to_owned() };
+    let finish = async |user: u64, key: &str, begun_at_ms: u64, body: &str| {
+        let answer = answer(body);
+        store.finish_idempotent(UserId(user), key, begun_at_ms, &answer).await.expect("kept");
+    };
+    assert_eq!(begin(1, "a", "one", 5000).await, Begun::New);
+    assert_eq!(begin(1, "a", "one", 5001).await, Begun::Running);
+    assert_eq!(begin(1, "a", "two", 5001).await, Begun::Other);
+    assert_eq!(begin(2, "a", "two", 5001).await, Begun::New, "keys are a person's own");
+    assert_eq!(begin(1, "A", "two", 5001).await, Begun::New, "case matters");
+    finish(1, "a", 5000, "made").await;
+    assert_eq!(begin(1, "a", "one", 5999).await, Begun::Answered(answer("made")));
+    assert_eq!(begin(1, "a", "two", 5999).await, Begun::Other);
+
+    // What made nothing frees its key; what was answered stays.
+    store.abandon_idempotent(UserId(2), "a", 5001).await.expect("freed");
+    assert_eq!(begin(2, "a", "three", 5002).await, Begun::New);
+    store.abandon_idempotent(UserId(1), "a", 5000).await.expect("nothing to free");
+    assert_eq!(begin(1, "a", "one", 5999).await, Begun::Answered(answer("made")));
+
+    // A request whose replica died gives way, and if it lives after all, changes nothing.
+    assert_eq!(begin(2, "a", "four", 5103).await, Begun::New);
+    finish(2, "a", 5002, "too late").await;
+    store.abandon_idempotent(UserId(2), "a", 5002).await.expect("nothing to free");
+    assert_eq!(begin(2, "a", "four", 5104).await, Begun::Running);
+    finish(2, "a", 5103, "made too").await;
+    assert_eq!(begin(2, "a", "four", 5105).await, Begun::Answered(answer("made too")));
+
+    // What is too old is forgotten, and for its person it is so before the cleaning.
+    assert_eq!(begin(1, "a", "two", 6001).await, Begun::New);
+    finish(1, "a", 6001, "anew").await;
+    assert_eq!(store.forget_idempotency_keys(6001).await.expect("forgotten"), 2);
+    assert_eq!(begin(1, "a", "two", 6002).await, Begun::Answered(answer("anew")));
+
+    let tries = (0..8).map(|_| begin(3, "b", "one", 7000));
+    let begun = futures_util::future::join_all(tries).await;
+    assert_eq!(begun.iter().filter(|begun| **begun == Begun::New).count(), 1, "{begun:?}");
+    let tries = (0..8).map(|_| begin(3, "b", "one", 7500));
+    let begun = futures_util::future::join_all(tries).await;
+    assert_eq!(begun.iter().filter(|begun| **begun == Begun::New).count(), 1, "{begun:?}");
 }
 
 #[tokio::test]

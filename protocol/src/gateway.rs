@@ -275,6 +275,7 @@ pub struct Position {
 
 /// An error as clients see it, on the gateway and in REST (`{"error":{…}}`).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct ErrorBody {
     /// Stable and machine-readable, e.g. `channel_full`.
     pub code: String,

@@ -8,6 +8,7 @@ use crate::permission::Permissions;
 
 /// A person as others see them.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct User {
     /// Who.
     pub id: UserId,
@@ -17,6 +18,7 @@ pub struct User {
 
 /// A person in a guild.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Member {
     /// Who.
     #[serde(flatten)]
@@ -37,6 +39,7 @@ pub struct Member {
 
 /// A named set of permissions. That of everybody has its guild's id and position 0.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Role {
     /// Which.
     pub id: RoleId,
@@ -54,6 +57,7 @@ pub struct Role {
 
 /// Whom an overwrite is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum OverwriteKind {
     /// All who have a role.
@@ -64,6 +68,7 @@ pub enum OverwriteKind {
 
 /// What one channel allows or denies beyond the roles.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Overwrite {
     /// The role's or the member's id.
     pub target_id: TargetId,
@@ -79,6 +84,7 @@ pub use crate::id::TargetId;
 
 /// What a channel is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum ChannelKind {
     /// Messages.
@@ -91,6 +97,7 @@ pub enum ChannelKind {
 
 /// How the people of a voice channel are connected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum VoiceMode {
     /// As their number suggests.
@@ -104,6 +111,7 @@ pub enum VoiceMode {
 
 /// A channel.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Channel {
     /// Which.
     pub id: ChannelId,
@@ -140,6 +148,7 @@ pub struct Channel {
 
 /// A guild with all that a client shows of it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Guild {
     /// Which.
     pub id: GuildId,
@@ -166,6 +175,7 @@ pub struct Guild {
 
 /// One message.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Message {
     /// Which; grows with time.
     pub id: MessageId,
@@ -186,6 +196,7 @@ pub struct Message {
 
 /// How far one has read a channel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct ReadMark {
     /// Which channel.
     pub channel_id: ChannelId,
@@ -195,6 +206,7 @@ pub struct ReadMark {
 
 /// Whether somebody is there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum PresenceStatus {
     /// Connected.
@@ -209,6 +221,7 @@ pub enum PresenceStatus {
 
 /// Somebody's presence.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Presence {
     /// Whose.
     pub user_id: UserId,
@@ -218,6 +231,7 @@ pub struct Presence {
 
 /// One person in one voice channel.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct VoiceState {
     /// In which guild.
     pub guild_id: GuildId,

@@ -16,6 +16,7 @@ pub const MAX_VIDEO_SLOTS: usize = 4;
 
 /// What a producer carries. A peer has at most one producer of each kind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum SourceKind {
     /// Voice; takes part in speaker selection.
@@ -37,6 +38,7 @@ impl SourceKind {
 
 /// A codec that the engine can tell key frames and layers of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Codec {
     /// RFC 7587, 48 kHz, in-band FEC and DTX.

@@ -31,6 +31,7 @@ pub enum Keying {
 
 /// What the person chose, and what moderators decided. Effective mute is either of the two.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct VoiceFlags {
     /// The person muted the microphone.
     pub self_mute: bool,
@@ -191,6 +192,7 @@ pub enum ToNode {
 
 /// One running stream of a session.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct ProducerStatus {
     /// What it carries.
     pub kind: SourceKind,

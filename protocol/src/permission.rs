@@ -143,6 +143,16 @@ impl<'de> Deserialize<'de> for Permissions {
     }
 }
 
+#[cfg(feature = "openapi")]
+impl utoipa::PartialSchema for Permissions {
+    fn schema() -> utoipa::openapi::RefOr<utoipa::openapi::Schema> {
+        <crate::id::TargetId as utoipa::PartialSchema>::schema()
+    }
+}
+
+#[cfg(feature = "openapi")]
+impl utoipa::ToSchema for Permissions {}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -7,30 +7,44 @@ use axum::extract::{ConnectInfo, State};
 use axum::http::StatusCode;
 use hype_protocol::gateway::User;
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
+use super::document::Refused;
 use super::extract::{Body, Caller};
 use crate::app::Shared;
 use crate::domain::{auth, text};
-use crate::error::Error;
+use crate::error::{Error, code};
 
-#[derive(Deserialize)]
+/// Name and password of an account.
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Credentials {
+    /// 2–32 letters, digits, single spaces and `_`, `-`, `.`; compared without case.
+    #[schema(min_length = 2, max_length = 32)]
     name: String,
+    /// 8–128 characters.
+    #[schema(min_length = 8, max_length = 128)]
     password: String,
 }
 
-#[derive(Deserialize)]
+/// A refresh token.
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct RefreshToken {
+    /// From the newest session.
     refresh_token: String,
 }
 
-#[derive(Serialize)]
+/// Somebody who is signed in.
+#[derive(Serialize, ToSchema)]
 pub(super) struct Session {
+    /// Who it is.
     user: User,
+    /// The bearer token of the API and the gateway.
     access_token: String,
+    /// For how long the access token is good, in seconds.
     expires_in_s: u64,
+    /// Gets the next session, once.
     refresh_token: String,
 }
 
@@ -45,6 +59,14 @@ impl From<auth::Session> for Session {
     }
 }
 
+/// Make an account
+///
+/// It is signed in at once.
+#[utoipa::path(
+    post, path = "/api/v1/auth/register", tag = "auth", security(()),
+    request_body = Credentials,
+    responses((status = 201, body = Session), Refused::<(code::NameTaken, code::Overloaded)>)
+)]
 pub(super) async fn register(
     State(app): State<Shared>,
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
@@ -55,6 +77,14 @@ pub(super) async fn register(
     Ok((StatusCode::CREATED, Json(session.into())))
 }
 
+/// Sign in
+///
+/// The answer is the same whether the account does not exist or the password is wrong.
+#[utoipa::path(
+    post, path = "/api/v1/auth/login", tag = "auth", security(()),
+    request_body = Credentials,
+    responses((status = 200, body = Session), Refused::<(code::WrongCredentials, code::Overloaded)>)
+)]
 pub(super) async fn log_in(
     State(app): State<Shared>,
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
@@ -65,6 +95,15 @@ pub(super) async fn log_in(
     Ok(Json(auth::log_in(&app, &body.name, &body.password).await?.into()))
 }
 
+/// Get the next pair of tokens
+///
+/// A refresh token works once: showing an old one again ends the sign-in, but for the first
+/// seconds, when the answer may have been lost.
+#[utoipa::path(
+    post, path = "/api/v1/auth/refresh", tag = "auth", security(()),
+    request_body = RefreshToken,
+    responses((status = 200, body = Session), Refused::<code::InvalidRefreshToken>)
+)]
 pub(super) async fn refresh(
     State(app): State<Shared>,
     Body(body): Body<RefreshToken>,
@@ -72,6 +111,15 @@ pub(super) async fn refresh(
     Ok(Json(auth::refresh(&app, &body.refresh_token).await?.into()))
 }
 
+/// End a sign-in
+///
+/// Its access token stays good for the minutes that it has left. An unknown refresh token is no
+/// error.
+#[utoipa::path(
+    post, path = "/api/v1/auth/logout", tag = "auth", security(()),
+    request_body = RefreshToken,
+    responses((status = 204))
+)]
 pub(super) async fn log_out(
     State(app): State<Shared>,
     Body(body): Body<RefreshToken>,
@@ -80,6 +128,8 @@ pub(super) async fn log_out(
     Ok(StatusCode::NO_CONTENT)
 }
 
+/// Who one is
+#[utoipa::path(get, path = "/api/v1/auth/me", tag = "auth", responses((status = 200, body = User)))]
 pub(super) async fn me(State(app): State<Shared>, caller: Caller) -> Result<Json<User>, Error> {
     Ok(Json(auth::me(&app, caller.0).await?))
 }

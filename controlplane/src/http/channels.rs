@@ -6,25 +6,42 @@ use axum::http::StatusCode;
 use hype_protocol::gateway::{Message, VoiceState};
 use hype_protocol::id::{ChannelId, MessageId};
 use serde::Deserialize;
+use utoipa::{IntoParams, ToSchema};
 
+use super::document::Refused;
 use super::extract::{Body, Caller, Id, Search};
+use super::idempotency::IdempotencyKey;
 use crate::app::Shared;
 use crate::domain::{guild, member, message};
-use crate::error::Error;
+use crate::error::{Error, code};
 use crate::store::message::Page;
 
 /// Messages on a page when the client names no limit, and the most that it can name.
 const DEFAULT_LIMIT: u32 = 50;
 const MAX_LIMIT: u32 = 100;
 
-#[derive(Deserialize)]
+/// Which messages.
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub(super) struct PageQuery {
+    /// Only messages older than this one. Not together with `after`.
     before: Option<MessageId>,
+    /// Only messages newer than this one.
     after: Option<MessageId>,
+    /// How many at most.
+    #[param(minimum = 1, maximum = 100, default = 50)]
     limit: Option<u32>,
 }
 
+/// Read messages
+///
+/// Newest first. Without `before` and `after`, the newest of the channel.
+#[utoipa::path(
+    get, path = "/api/v1/channels/{channel}/messages", tag = "channels",
+    params(("channel" = ChannelId, Path), PageQuery),
+    responses((status = 200, body = Vec<Message>))
+)]
 pub(super) async fn messages(
     State(app): State<Shared>,
     caller: Caller,
@@ -46,12 +63,23 @@ pub(super) async fn messages(
     Ok(Json(message::page(&app, caller.0, id, page, limit).await?))
 }
 
-#[derive(Deserialize)]
+/// A message to send.
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct NewMessage {
+    /// 1–4,000 characters without control characters but line breaks and tabs; white space at
+    /// both ends is taken away.
+    #[schema(min_length = 1, max_length = 4000)]
     content: String,
 }
 
+/// Send a message
+#[utoipa::path(
+    post, path = "/api/v1/channels/{channel}/messages", tag = "channels",
+    params(("channel" = ChannelId, Path), IdempotencyKey),
+    request_body = NewMessage,
+    responses((status = 201, body = Message), Refused::<code::NotATextChannel>)
+)]
 pub(super) async fn send(
     State(app): State<Shared>,
     caller: Caller,
@@ -63,6 +91,12 @@ pub(super) async fn send(
     Ok((StatusCode::CREATED, Json(message)))
 }
 
+/// Who is in a voice channel
+#[utoipa::path(
+    get, path = "/api/v1/channels/{channel}/voice", tag = "channels",
+    params(("channel" = ChannelId, Path)),
+    responses((status = 200, body = Vec<VoiceState>), Refused::<code::NotAVoiceChannel>)
+)]
 pub(super) async fn voice(
     State(app): State<Shared>,
     caller: Caller,

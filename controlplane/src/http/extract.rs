@@ -35,11 +35,30 @@ impl FromRequestParts<Shared> for Caller {
     type Rejection = Error;
 
     async fn from_request_parts(parts: &mut Parts, app: &Shared) -> Result<Self, Error> {
+        // Found and counted already, by what looked at the request before its handler.
+        if let Some(caller) = parts.extensions.get::<Self>() {
+            return Ok(*caller);
+        }
         let token = bearer(&parts.headers).ok_or(Error::Unauthenticated)?;
-        let user = auth::authenticate(app, token)?;
-        app.limits.user(user)?;
-        Ok(Self(user))
+        let caller = Self(auth::authenticate(app, token)?);
+        app.limits.user(caller.0)?;
+        parts.extensions.insert(caller);
+        Ok(caller)
     }
+}
+
+/// The bytes of a body.
+///
+/// # Errors
+/// [`Error::BodyTooLarge`], or [`Error::InvalidRequest`] when it does not arrive.
+pub(super) async fn whole_body(request: Request, app: &Shared) -> Result<Bytes, Error> {
+    timeout(BODY_TIMEOUT, Bytes::from_request(request, app))
+        .await
+        .map_err(|_| Error::invalid("the body took too long to arrive"))?
+        .map_err(|rejection| match rejection.status() {
+            StatusCode::PAYLOAD_TOO_LARGE => Error::BodyTooLarge(MAX_BODY),
+            _ => Error::invalid("the body did not arrive whole"),
+        })
 }
 
 /// A JSON body.
@@ -58,22 +77,20 @@ impl<T: DeserializeOwned> FromRequest<Shared> for Body<T> {
             .and_then(|value| value.split(';').next())
             .is_some_and(|value| value.trim().eq_ignore_ascii_case("application/json"));
         if !is_json {
-            return Err(Error::invalid("send the body as application/json"));
+            return Err(Error::UnsupportedMediaType);
         }
-        let bytes = timeout(BODY_TIMEOUT, Bytes::from_request(request, app))
-            .await
-            .map_err(|_| Error::invalid("the body took too long to arrive"))?
-            .map_err(|rejection| match rejection.status() {
-                StatusCode::PAYLOAD_TOO_LARGE => Error::BodyTooLarge(MAX_BODY),
-                _ => Error::invalid("the body did not arrive whole"),
-            })?;
+        let bytes = whole_body(request, app).await?;
+        // Else the fields could also come as a list, which no document tells.
+        if !bytes.trim_ascii_start().starts_with(b"{") {
+            return Err(Error::invalid("the body must be a JSON object"));
+        }
         serde_json::from_slice(&bytes).map(Self).map_err(|error| {
             Error::invalid(format!("the body is not what this path takes: {error}"))
         })
     }
 }
 
-/// One id in the path. A text that is no id names nothing, so it is not found.
+/// One id (or code) in the path. A text that is no id names nothing, so it is not found.
 #[derive(Debug, Clone, Copy)]
 pub struct Id<T>(pub T);
 

@@ -1,6 +1,7 @@
 //! The web client: the files of `controlplane/web`, embedded in the binary.
 //! Every file is checked again by its ETag, so a new release shows at the next load.
 
+use axum::body::Bytes;
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use rust_embed::RustEmbed;
@@ -83,11 +84,23 @@ pub(super) async fn serve(method: Method, uri: Uri, headers: HeaderMap) -> Respo
     if let Ok(value) = HeaderValue::from_str(&etag) {
         headers.insert(header::ETAG, value);
     }
+    confine(headers);
+    response
+}
+
+/// Sets what all pages and files of ours may do in a browser.
+fn confine(headers: &mut HeaderMap) {
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
     headers
         .insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(CONTENT_SECURITY_POLICY));
     headers.insert("permissions-policy", HeaderValue::from_static(PERMISSIONS_POLICY));
     headers.insert("cross-origin-opener-policy", HeaderValue::from_static("same-origin"));
+}
+
+/// A page that the server made.
+pub(super) fn page(html: Bytes) -> Response {
+    let mut response = ([(header::CONTENT_TYPE, mime("page.html"))], html).into_response();
+    confine(response.headers_mut());
     response
 }
 

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use hype_protocol::id::UserId;
 
+use super::standing::{self, Standing};
 use crate::config::{Rate, RateLimits};
 use crate::error::Error;
 
@@ -23,19 +24,33 @@ struct Bucket {
     full_at: Instant,
 }
 
+/// What became of the try to take a token.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Taken {
+    /// How many tokens a full bucket has.
+    limit: u32,
+    /// How many are left.
+    remaining: u32,
+    /// When it will be full again.
+    full_in: Duration,
+    /// When there was none: how long until there is one.
+    wait: Option<Duration>,
+}
+
 impl Bucket {
-    /// Takes one token, or tells how long until there is one.
-    fn take(&mut self, rate: Rate, factor: u32, now: Instant) -> Result<(), Duration> {
+    fn take(&mut self, rate: Rate, factor: u32, now: Instant) -> Taken {
         let period = Duration::from_secs(60) / rate.per_minute.saturating_mul(factor);
-        let burst = period.saturating_mul(rate.burst.saturating_mul(factor));
+        let limit = rate.burst.saturating_mul(factor);
+        let burst = period.saturating_mul(limit);
         let full_at = self.full_at.max(now) + period;
-        match full_at.duration_since(now).checked_sub(burst) {
-            None | Some(Duration::ZERO) => {
-                self.full_at = full_at;
-                Ok(())
-            }
-            Some(wait) => Err(wait),
+        let wait = full_at.duration_since(now).checked_sub(burst).filter(|wait| !wait.is_zero());
+        if wait.is_none() {
+            self.full_at = full_at;
         }
+        let full_in = self.full_at.saturating_duration_since(now);
+        let left = burst.saturating_sub(full_in).as_nanos() / period.as_nanos().max(1);
+        let remaining = u32::try_from(left).unwrap_or(u32::MAX).min(limit);
+        Taken { limit, remaining, full_in, wait }
     }
 }
 
@@ -66,7 +81,7 @@ impl<K: Hash + Eq> Table<K> {
         }
     }
 
-    fn take<Q>(&self, key: &Q, factor: u32, now: Instant) -> Result<(), Duration>
+    fn take<Q>(&self, key: &Q, factor: u32, now: Instant) -> Taken
     where
         K: Borrow<Q>,
         Q: Hash + Eq + ToOwned<Owned = K> + ?Sized,
@@ -120,11 +135,14 @@ impl std::fmt::Debug for Limits {
     }
 }
 
-fn answer(limit: &'static str, outcome: Result<(), Duration>) -> Result<(), Error> {
-    outcome.map_err(|wait| {
-        metrics::counter!("hype_control_rate_limited_total", "limit" => limit).increment(1);
-        Error::RateLimited(wait)
-    })
+fn answer(bucket: &'static str, taken: Taken) -> Result<(), Error> {
+    let Taken { limit, remaining, full_in, wait } = taken;
+    standing::note(Standing { bucket, limit, remaining, full_in });
+    let Some(wait) = wait else {
+        return Ok(());
+    };
+    metrics::counter!("hype_control_rate_limited_total", "limit" => bucket).increment(1);
+    Err(Error::RateLimited(wait))
 }
 
 impl Limits {
@@ -210,39 +228,47 @@ mod tests {
     fn a_burst_passes_then_the_rate_holds() {
         let table = Table::<UserId>::new(RATE, 64);
         let start = Instant::now();
-        let take = |after_ms| table.take(&UserId(1), 1, start + Duration::from_millis(after_ms));
-        for _ in 0..3 {
-            assert_eq!(take(0), Ok(()));
-        }
-        assert_eq!(take(0), Err(Duration::from_secs(1)));
-        assert_eq!(take(400), Err(Duration::from_millis(600)));
-        assert_eq!(take(1000), Ok(()));
-        assert!(take(1000).is_err());
-        for _ in 0..3 {
-            assert_eq!(take(60_000), Ok(()), "a long pause fills the bucket, no further");
-        }
-        assert!(take(60_000).is_err());
-        assert_eq!(table.take(&UserId(2), 1, start), Ok(()), "others have their own bucket");
+        let take = |after_ms: u64, remaining, full_in_ms, wait_ms: Option<u64>| {
+            let taken = table.take(&UserId(1), 1, start + Duration::from_millis(after_ms));
+            let (full_in, wait) =
+                (Duration::from_millis(full_in_ms), wait_ms.map(Duration::from_millis));
+            assert_eq!(taken, Taken { limit: 3, remaining, full_in, wait });
+        };
+        take(0, 2, 1000, None);
+        take(0, 1, 2000, None);
+        take(0, 0, 3000, None);
+        take(0, 0, 3000, Some(1000));
+        take(400, 0, 2600, Some(600));
+        take(1000, 0, 3000, None);
+        take(1000, 0, 3000, Some(1000));
+        // A long pause fills the bucket, no further.
+        take(60_000, 2, 1000, None);
+        take(60_000, 1, 2000, None);
+        take(60_000, 0, 3000, None);
+        take(60_000, 0, 3000, Some(1000));
+        let other = table.take(&UserId(2), 1, start);
+        assert_eq!((other.wait, other.remaining), (None, 2), "others have their own bucket");
     }
 
     #[test]
     fn a_factor_multiplies_burst_and_rate() {
         let table = Table::<UserId>::new(RATE, 64);
         let now = Instant::now();
-        assert_eq!((0..100).filter(|_| table.take(&UserId(1), 10, now).is_ok()).count(), 30);
+        assert_eq!((0..100).filter(|_| table.take(&UserId(1), 10, now).wait.is_none()).count(), 30);
     }
 
     #[test]
     fn a_full_table_does_not_grow_and_recovers() {
         let table = Table::<UserId>::new(RATE, 64);
         let start = Instant::now();
-        let passed = (0..1000).filter(|id| table.take(&UserId(*id), 1, start).is_ok()).count();
+        let passed =
+            (0..1000).filter(|id| table.take(&UserId(*id), 1, start).wait.is_none()).count();
         assert_eq!(passed, 64 + 3, "64 known ones, and the burst of the shared bucket");
         let len = || table.inner.lock().expect("not poisoned").buckets.len();
         assert_eq!(len(), 64);
-        assert_eq!(table.take(&UserId(5), 1, start), Ok(()), "the known ones are not affected");
+        assert_eq!(table.take(&UserId(5), 1, start).wait, None, "the known ones are not affected");
         let later = start + Duration::from_secs(10);
-        assert_eq!(table.take(&UserId(5000), 1, later), Ok(()));
+        assert_eq!(table.take(&UserId(5000), 1, later).wait, None);
         assert_eq!(len(), 1, "buckets that filled up again were forgotten");
     }
 

@@ -4,66 +4,75 @@
 mod accounts;
 mod channels;
 mod connection;
+mod docs;
+mod document;
 mod extract;
 mod files;
 mod guilds;
+mod idempotency;
 pub mod limit;
 mod observe;
 mod operations;
 pub mod serve;
+mod standing;
 pub mod tls;
 
-use std::net::SocketAddr;
-
 use axum::Router;
-use axum::extract::{ConnectInfo, DefaultBodyLimit, Request, State};
-use axum::middleware::{self, Next};
-use axum::response::Response;
-use axum::routing::{get, patch, post};
+use axum::extract::DefaultBodyLimit;
+use axum::middleware;
+use axum::routing::get;
 use tower_http::compression::CompressionLayer;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
 use crate::app::Shared;
 use crate::error::Error;
 use crate::gateway;
 
-async fn limit_by_address(
-    State(app): State<Shared>,
-    ConnectInfo(peer): ConnectInfo<SocketAddr>,
-    request: Request,
-    next: Next,
-) -> Result<Response, Error> {
-    app.limits.address(peer.ip())?;
-    Ok(next.run(request).await)
-}
+pub(crate) use idempotency::KEPT_MS as IDEMPOTENCY_KEPT_MS;
 
 async fn method_not_allowed() -> Error {
     Error::MethodNotAllowed
 }
 
+/// The routes of the API; methods of one path stand on one line.
+fn api() -> OpenApiRouter<Shared> {
+    OpenApiRouter::new()
+        .routes(routes!(accounts::register))
+        .routes(routes!(accounts::log_in))
+        .routes(routes!(accounts::refresh))
+        .routes(routes!(accounts::log_out))
+        .routes(routes!(accounts::me))
+        .routes(routes!(guilds::list, guilds::create))
+        .routes(routes!(guilds::get))
+        .routes(routes!(guilds::create_channel))
+        .routes(routes!(guilds::create_invite))
+        .routes(routes!(guilds::change_voice))
+        .routes(routes!(guilds::preview_invite))
+        .routes(routes!(guilds::accept_invite))
+        .routes(routes!(channels::messages, channels::send))
+        .routes(routes!(channels::voice))
+        .routes(routes!(operations::enroll))
+}
+
+/// For those who run the server: not limited, so that a busy one still answers.
+fn unlimited() -> OpenApiRouter<Shared> {
+    OpenApiRouter::new().routes(routes!(operations::health)).routes(routes!(operations::metrics))
+}
+
 /// All routes. Needs the peer's address as connection info.
 pub fn router(app: Shared) -> Router {
-    let limited = Router::new()
-        .route("/api/v1/auth/register", post(accounts::register))
-        .route("/api/v1/auth/login", post(accounts::log_in))
-        .route("/api/v1/auth/refresh", post(accounts::refresh))
-        .route("/api/v1/auth/logout", post(accounts::log_out))
-        .route("/api/v1/auth/me", get(accounts::me))
-        .route("/api/v1/guilds", get(guilds::list).post(guilds::create))
-        .route("/api/v1/guilds/{guild}", get(guilds::get))
-        .route("/api/v1/guilds/{guild}/channels", post(guilds::create_channel))
-        .route("/api/v1/guilds/{guild}/invites", post(guilds::create_invite))
-        .route("/api/v1/guilds/{guild}/members/{user}/voice", patch(guilds::change_voice))
-        .route("/api/v1/invites/{code}", get(guilds::preview_invite))
-        .route("/api/v1/invites/{code}/accept", post(guilds::accept_invite))
-        .route("/api/v1/channels/{channel}/messages", get(channels::messages).post(channels::send))
-        .route("/api/v1/channels/{channel}/voice", get(channels::voice))
-        .route("/api/v1/nodes/enroll", post(operations::enroll))
+    let (limited, documented) = api().split_for_parts();
+    let (unlimited, others) = unlimited().split_for_parts();
+    let document = document::Document::new(documented, others);
+    let idempotent = (app.clone(), document.idempotent());
+    let limited = limited
+        .route_layer(middleware::from_fn_with_state(idempotent, idempotency::once))
         .route("/gateway", get(gateway::upgrade))
-        .route_layer(middleware::from_fn_with_state(app.clone(), limit_by_address));
-    Router::new()
-        .merge(limited)
-        .route("/healthz", get(operations::health))
-        .route("/metrics", get(operations::metrics))
+        .merge(document.routes())
+        .route_layer(middleware::from_fn_with_state(app.clone(), standing::limited));
+    limited
+        .merge(unlimited)
         .method_not_allowed_fallback(method_not_allowed)
         .fallback(files::serve)
         .layer(DefaultBodyLimit::max(extract::MAX_BODY))

@@ -4,16 +4,30 @@
 use std::time::Instant;
 
 use axum::extract::{MatchedPath, Request};
-use axum::http::{HeaderName, HeaderValue, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
 use axum::middleware::Next;
 use axum::response::Response;
 use tracing::Instrument as _;
 
-const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+pub(super) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+/// The most characters of an id that a client or proxy chose.
+const MAX_REQUEST_ID: usize = 64;
+
+/// The id that came with the request, if it can stand in a log as it is; else a new one.
+fn request_id(headers: &HeaderMap) -> String {
+    headers
+        .get(REQUEST_ID)
+        .and_then(|value| value.to_str().ok())
+        .filter(|id| {
+            (1..=MAX_REQUEST_ID).contains(&id.len())
+                && id.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.'))
+        })
+        .map_or_else(|| format!("{:016x}", rand::random::<u64>()), str::to_owned)
+}
 
 pub(super) async fn observe(request: Request, next: Next) -> Response {
     let started = Instant::now();
-    let id = format!("{:016x}", rand::random::<u64>());
+    let id = request_id(request.headers());
     // The pattern, never the path itself: a label's values must be few.
     let route = request
         .extensions()

@@ -7,12 +7,23 @@ use axum::extract::{ConnectInfo, State};
 use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
+use super::document::Refused;
 use super::extract::Body;
 use crate::app::Shared;
-use crate::error::Error;
+use crate::error::{Error, code};
 
-/// 200 once people can join: the database answers and a node lives; else 503 with the reason.
+/// Whether people can join
+///
+/// 200 once the database answers and a node lives; else 503 with the reason.
+#[utoipa::path(
+    get, path = "/healthz", tag = "operations", security(()),
+    responses(
+        (status = 200, body = String, content_type = "text/plain"),
+        (status = 503, body = String, content_type = "text/plain")
+    )
+)]
 pub(super) async fn health(State(app): State<Shared>) -> impl IntoResponse {
     let (status, text) = if *app.stopping.borrow() {
         (StatusCode::SERVICE_UNAVAILABLE, "this replica stops")
@@ -27,25 +38,40 @@ pub(super) async fn health(State(app): State<Shared>) -> impl IntoResponse {
     (status, [(header::CACHE_CONTROL, "no-store")], text)
 }
 
-/// All metrics of this process in Prometheus' text format.
+/// All metrics of this process, for Prometheus
+#[utoipa::path(
+    get, path = "/metrics", tag = "operations", security(()),
+    responses((status = 200, body = String, content_type = "text/plain"))
+)]
 pub(super) async fn metrics(State(app): State<Shared>) -> impl IntoResponse {
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], app.metrics.render())
 }
 
-#[derive(Deserialize)]
+/// What a new node shows.
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Enrollment {
+    /// An enrollment token, from an operator.
     token: String,
+    /// A certificate signing request, PEM.
     csr: String,
 }
 
-#[derive(Serialize)]
+/// What a new node gets.
+#[derive(Serialize, ToSchema)]
 pub(super) struct Enrolled {
+    /// The node's certificate, PEM.
     certificate: String,
+    /// The authority's certificate, PEM.
     authority: String,
 }
 
-/// Gives a node its certificate for an enrollment token and a certificate signing request.
+/// Give a node its certificate
+#[utoipa::path(
+    post, path = "/api/v1/nodes/enroll", tag = "operations", security(()),
+    request_body = Enrollment,
+    responses((status = 200, body = Enrolled), Refused::<code::EnrollmentRefused>)
+)]
 pub(super) async fn enroll(
     State(app): State<Shared>,
     ConnectInfo(peer): ConnectInfo<SocketAddr>,

@@ -8,6 +8,7 @@ pub mod directory;
 pub mod event;
 pub mod guild;
 pub mod guild_write;
+pub mod idempotency;
 pub mod invite;
 pub mod member;
 pub mod message;

@@ -3,7 +3,10 @@
 
 mod access;
 mod accounts;
+mod document;
 mod guilds;
+mod idempotency;
+mod limits;
 mod messages;
 mod moderation;
 mod operations;

@@ -72,7 +72,8 @@ async fn bodies_that_are_no_good_are_refused_with_a_reason() {
         (json_type, &long, 400, "invalid_request"),
         (json_type, &deep, 400, "invalid_request"),
         (json_type, &large, 413, "body_too_large"),
-        ("text/plain", "{\"content\":\"hi\"}", 400, "invalid_request"),
+        (json_type, "[\"hi\"]", 400, "invalid_request"),
+        ("text/plain", "{\"content\":\"hi\"}", 415, "unsupported_media_type"),
         ("application/json; charset=utf-8", "{\"content\":\"hi\"}", 201, ""),
     ] {
         let response = server

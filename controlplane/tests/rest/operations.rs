@@ -22,6 +22,11 @@ async fn every_answer_carries_its_headers() {
         assert_eq!(header("cache-control"), caching, "{path}");
         assert!(ids.insert(header("x-request-id")), "{path}");
     }
+    for (given, kept) in [("trace-1.a_B", true), ("with space", false), (&"x".repeat(65), false)] {
+        let request = server.request(Method::GET, "/api/v1/auth/me").header("x-request-id", given);
+        let response = request.send().await.expect("an answer");
+        assert_eq!(response.headers()["x-request-id"] == given, kept, "{given}");
+    }
     let response = server
         .request(Method::GET, "/")
         .header("accept-encoding", "gzip")
@@ -29,6 +34,27 @@ async fn every_answer_carries_its_headers() {
         .await
         .expect("an answer");
     assert_eq!(response.headers()["content-encoding"], "gzip");
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn what_is_no_route_is_refused_in_the_one_shape() {
+    let folder = Folder::new();
+    let server = Server::start(config(&folder)).await;
+    for (method, path, status, code) in [
+        (Method::GET, "/api/v1/none", 404, "not_found"),
+        (Method::POST, "/api/v1/none", 404, "not_found"),
+        (Method::GET, "/api", 404, "not_found"),
+        (Method::GET, "/api/v1/invites/%ff", 404, "not_found"),
+        (Method::DELETE, "/api/v1/guilds", 405, "method_not_allowed"),
+        (Method::PUT, "/api/v1/auth/login", 405, "method_not_allowed"),
+        (Method::POST, "/api/v1/openapi.json", 405, "method_not_allowed"),
+    ] {
+        assert_error(&server.call(method, path, None, None).await, status, code);
+    }
+    let response = server.request(Method::DELETE, "/api/v1/guilds").send().await.expect("answers");
+    let allow = response.headers()["allow"].to_str().expect("text");
+    assert!(allow.contains("GET") && allow.contains("POST"), "{allow}");
     server.stop().await;
 }
 
