@@ -11,9 +11,11 @@ use std::time::Duration;
 
 use hype_protocol::identity::{self, Authority, Identity, Role, Subject};
 use tokio::sync::watch;
+use tokio::task::JoinSet;
 
 use crate::app::{App, Shared};
-use crate::config::{self, Config};
+use crate::config::roles::Role as Does;
+use crate::config::{self, Config, Dsn};
 use crate::domain::auth::password::Passwords;
 use crate::domain::auth::token::Tokens;
 use crate::event::Bus;
@@ -158,7 +160,15 @@ pub async fn run(
     let bound = listener.local_addr().map_err(bind_failed)?;
     let (stop, stopping) = watch::channel(false);
     let app = build(config, environment, &data_dir, stopping).await?;
-    let cleaning = tokio::spawn(clean(Arc::clone(&app)));
+    let mut background = JoinSet::new();
+    if app.config.roles.has(Does::Api) {
+        background.spawn(clean(Arc::clone(&app)));
+    }
+    let tls = tls.map(|certificate| {
+        let config = certificate.config();
+        background.spawn(certificate.follow());
+        config
+    });
     let handle = axum_server::Handle::new();
     let serving =
         tokio::spawn(serve::serve(listener, tls, handle.clone(), http::router(Arc::clone(&app))));
@@ -175,7 +185,7 @@ pub async fn run(
         Some(ended) => ended,
         None => serving.await,
     };
-    cleaning.abort();
+    background.abort_all();
     app.voice.stop().await;
     if tokio::time::timeout(CLOSE_TIMEOUT, app.store.close()).await.is_err() {
         tracing::warn!("the database did not close in time; its log is read at the next start");
@@ -183,6 +193,27 @@ pub async fn run(
     match ended {
         Ok(outcome) => outcome.map_err(Error::Serve),
         Err(error) => Err(Error::Serve(io::Error::other(error))),
+    }
+}
+
+/// The one SQLite file that holds everything.
+fn database(config: &Config) -> Result<PathBuf, Error> {
+    let refused = |setting, reason: &str| {
+        Err(Error::Config(config::Invalid { setting, reason: reason.to_owned() }))
+    };
+    let accounts = config.store.accounts(&config.data_dir);
+    if config.store.shards(&config.data_dir) != [accounts.clone()] {
+        return refused(
+            "store.shards",
+            "this version keeps guilds with the accounts; leave it out",
+        );
+    }
+    if !config.bus.nats.is_empty() {
+        return refused("bus.nats", "this version has no bus between replicas; leave it out");
+    }
+    match accounts {
+        Dsn::Sqlite(path) => Ok(path),
+        Dsn::Postgres(_) => refused("store.accounts", "this version reads sqlite:FILE only"),
     }
 }
 
@@ -196,7 +227,7 @@ async fn build(
     let tokens = Tokens::open(&token_path, config.tokens)
         .map_err(|source| Error::DataDir { path: token_path, source })?;
     let passwords = Passwords::new(&config.argon2)?;
-    let store = Store::open_sqlite(&data_dir.file("hype.sqlite"), config.store_readers).await?;
+    let store = Store::open_sqlite(&database(&config)?, config.store.readers).await?;
     let ids = Snowflakes::new(config.id_worker, store.newest_id().await?);
     let bus = Bus::default();
     let Environment { coordination, nodes, metrics } = environment;
@@ -208,10 +239,15 @@ async fn build(
         }
         Nodes::Quic { pki_dir, link, announce } => {
             let (identity, authority) = identities(&config, &pki_dir)?;
-            voice.listen(identity, link, announce).await?;
+            if config.roles.knows_sessions() {
+                voice.listen(identity, link, announce).await?;
+            }
             authority.map(Arc::new)
         }
     };
+    if config.roles.has(Does::Voice) {
+        voice.sweep();
+    }
     Ok(Arc::new(App {
         limits: Limits::new(&config.limits),
         gateway: Gateway::start(bus.clone()),

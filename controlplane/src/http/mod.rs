@@ -4,12 +4,14 @@
 mod accounts;
 mod channels;
 mod connection;
+mod cors;
 mod extract;
 mod files;
 mod guilds;
 pub mod limit;
 mod observe;
 mod operations;
+mod proxy;
 pub mod serve;
 pub mod tls;
 
@@ -23,6 +25,7 @@ use axum::routing::{get, patch, post};
 use tower_http::compression::CompressionLayer;
 
 use crate::app::Shared;
+use crate::config::roles::Role;
 use crate::error::Error;
 use crate::gateway;
 
@@ -40,9 +43,13 @@ async fn method_not_allowed() -> Error {
     Error::MethodNotAllowed
 }
 
-/// All routes. Needs the peer's address as connection info.
-pub fn router(app: Shared) -> Router {
-    let limited = Router::new()
+async fn no_route() -> Error {
+    Error::NoRoute
+}
+
+/// REST under `/api/v1`.
+fn api() -> Router<Shared> {
+    Router::new()
         .route("/api/v1/auth/register", post(accounts::register))
         .route("/api/v1/auth/login", post(accounts::log_in))
         .route("/api/v1/auth/refresh", post(accounts::refresh))
@@ -58,16 +65,34 @@ pub fn router(app: Shared) -> Router {
         .route("/api/v1/channels/{channel}/messages", get(channels::messages).post(channels::send))
         .route("/api/v1/channels/{channel}/voice", get(channels::voice))
         .route("/api/v1/nodes/enroll", post(operations::enroll))
-        .route("/gateway", get(gateway::upgrade))
-        .route_layer(middleware::from_fn_with_state(app.clone(), limit_by_address));
-    Router::new()
-        .merge(limited)
+}
+
+/// The routes of this replica's roles. Needs the peer's address as connection info.
+pub fn router(app: Shared) -> Router {
+    let limit = middleware::from_fn_with_state(app.clone(), limit_by_address);
+    let config = &app.config;
+    let mut router = Router::new()
         .route("/healthz", get(operations::health))
-        .route("/metrics", get(operations::metrics))
+        .route("/metrics", get(operations::metrics));
+    if config.roles.has(Role::Gateway) {
+        let gateway = Router::new().route("/gateway", get(gateway::upgrade));
+        router = router.merge(gateway.route_layer(limit.clone()));
+    }
+    router = if config.roles.has(Role::Api) {
+        router.merge(api().route_layer(limit)).fallback(files::serve)
+    } else {
+        router.fallback(no_route)
+    };
+    let mut router = router
         .method_not_allowed_fallback(method_not_allowed)
-        .fallback(files::serve)
         .layer(DefaultBodyLimit::max(extract::MAX_BODY))
-        .layer(CompressionLayer::new())
-        .layer(middleware::from_fn(observe::observe))
-        .with_state(app)
+        .layer(CompressionLayer::new());
+    if let Some(layer) = cors::layer(&config.cors_origins) {
+        router = router.layer(layer);
+    }
+    router = router.layer(middleware::from_fn(observe::observe));
+    if config.behind_proxy {
+        router = router.layer(middleware::from_fn(proxy::name_client));
+    }
+    router.with_state(app)
 }

@@ -13,13 +13,14 @@ use crate::app::Shared;
 use crate::error::Error;
 
 /// 200 once people can join: the database answers and a node lives; else 503 with the reason.
+/// A replica that takes no nodes' links is well without a node.
 pub(super) async fn health(State(app): State<Shared>) -> impl IntoResponse {
     let (status, text) = if *app.stopping.borrow() {
         (StatusCode::SERVICE_UNAVAILABLE, "this replica stops")
     } else if let Err(cause) = app.store.ping().await {
         tracing::warn!(%cause, "the database does not answer");
         (StatusCode::SERVICE_UNAVAILABLE, "the database does not answer")
-    } else if !app.voice.ready() {
+    } else if app.config.roles.knows_sessions() && !app.voice.ready() {
         (StatusCode::SERVICE_UNAVAILABLE, "no media node is connected")
     } else {
         (StatusCode::OK, "ok")

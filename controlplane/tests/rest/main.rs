@@ -8,3 +8,4 @@ mod messages;
 mod moderation;
 mod operations;
 mod server;
+mod surface;
