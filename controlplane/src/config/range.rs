@@ -20,7 +20,7 @@ impl Faults {
         self.0.push(Invalid { setting, reason: reason.into() });
     }
 
-    fn range<T: PartialOrd + Display>(
+    fn range<T: PartialOrd + Display + Copy>(
         &mut self,
         setting: &'static str,
         value: T,
