@@ -1,6 +1,7 @@
 //! `hype`: one binary, a role as its first word. This file only picks the role.
 
 mod role;
+mod settings;
 mod telemetry;
 
 use std::alloc::System;
@@ -38,6 +39,9 @@ enum Role {
     /// The fleet's certificates and enrollment tokens.
     #[command(subcommand)]
     Cert(role::cert::Command),
+    /// The configuration: check it, print what is in force, or see all that there is to set.
+    #[command(subcommand)]
+    Config(role::config::Command),
     /// Loads a running Hype with native clients and checks what comes back.
     #[command(subcommand)]
     Bench(hype_bench::Bench),
@@ -66,6 +70,7 @@ fn main() -> anyhow::Result<()> {
             Role::Control(options) => role::control::run(options).await,
             Role::Node(options) => role::node::run(options).await,
             Role::Cert(command) => role::cert::run(&command),
+            Role::Config(command) => role::config::run(command),
             Role::Bench(bench) => hype_bench::run(bench).await,
             Role::BenchNode(options) => role::bench_node::run(options).await,
             Role::BenchFloor(options) => role::bench_floor::run(options).await,

@@ -122,7 +122,7 @@ async fn once(
             ToClient::InvalidSession | ToClient::Reconnect => bail!("told to reconnect"),
             ToClient::Reply { nonce, result } => answer(&mut pending, &nonce, Ok(result)),
             ToClient::Error { nonce, error } => answer(&mut pending, &nonce, Err(error)),
-            ToClient::Event { seq: number, event } => {
+            ToClient::Event { seq: number, event, position: _ } => {
                 seq = number;
                 if matches!(event, Event::Ready { .. }) {
                     identified = true;

@@ -1,13 +1,23 @@
 //! Settings of the `control` role (and of the control plane inside `hype up`).
 //! Every one has a default that works and a range that [`Config::validate`] checks at start.
-//! The binary's flags and environment fill it in; nothing here reads either.
+//! The binary's file, environment and flags fill it in; nothing here reads any of them.
 
+mod range;
+pub mod roles;
+pub mod secret;
+pub mod store;
+
+use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
 use hype_protocol::id::ControlId;
+
+pub use roles::Roles;
+pub use secret::{SealingKey, Secret};
+pub use store::{Bus, Dsn, MAX_SHARDS, Store};
 
 /// How people reach us.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -44,6 +54,56 @@ impl FromStr for Tls {
                 }),
             },
         }
+    }
+}
+
+impl fmt::Display for Tls {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Off => f.write_str("off"),
+            Self::SelfSigned => f.write_str("self-signed"),
+            Self::Files { certificate, key } => {
+                write!(f, "{},{}", certificate.display(), key.display())
+            }
+        }
+    }
+}
+
+/// How a voice channel's media flows, as its channel says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum VoiceMode {
+    /// Between the peers while they are few, else through nodes.
+    #[default]
+    Auto,
+    /// Between the peers.
+    P2p,
+    /// Through nodes.
+    Sfu,
+}
+
+impl FromStr for VoiceMode {
+    type Err = Invalid;
+
+    fn from_str(text: &str) -> Result<Self, Invalid> {
+        match text {
+            "auto" => Ok(Self::Auto),
+            "p2p" => Ok(Self::P2p),
+            "sfu" => Ok(Self::Sfu),
+            _ => Err(Invalid {
+                setting: "voice.mode",
+                reason: format!("`{text}` is neither `auto`, `p2p` nor `sfu`"),
+            }),
+        }
+    }
+}
+
+impl fmt::Display for VoiceMode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Auto => "auto",
+            Self::P2p => "p2p",
+            Self::Sfu => "sfu",
+        })
     }
 }
 
@@ -176,12 +236,20 @@ impl Default for Quotas {
 pub struct Config {
     /// This replica's name.
     pub control: ControlId,
+    /// What it does.
+    pub roles: Roles,
     /// Where HTTP and the gateway listen; port 0 takes a free one.
     pub http: SocketAddr,
     /// Where the database, keys and certificates are kept; made when it is missing.
     pub data_dir: PathBuf,
     /// Plain HTTP, or TLS.
     pub tls: Tls,
+    /// People come through a proxy that speaks TLS with them and names their address last in
+    /// `x-forwarded-for`. Without such a proxy anybody could choose the address he is limited by.
+    pub behind_proxy: bool,
+    /// Origins of other pages that may use the API, as browsers write them
+    /// (`https://chat.example`); at most 100.
+    pub cors_origins: Vec<String>,
     /// The worker number in this replica's ids, 0–1,023: different for each replica.
     pub id_worker: u16,
     /// Rate limits.
@@ -192,23 +260,35 @@ pub struct Config {
     pub tokens: TokenLifetimes,
     /// Sizes.
     pub quotas: Quotas,
-    /// Connections to the database for reading, 1–64.
-    pub store_readers: u32,
+    /// Databases.
+    pub store: Store,
+    /// How replicas tell each other what happened.
+    pub bus: Bus,
+    /// Seals signing keys in the accounts database; see [`SealingKey::open`].
+    pub sealing_key: Option<Secret>,
+    /// The mode of new voice channels.
+    pub voice_mode: VoiceMode,
 }
 
 impl Default for Config {
     fn default() -> Self {
         Self {
             control: ControlId::from_str("control-1").expect("a valid name"),
+            roles: Roles::ALL,
             http: SocketAddr::from((Ipv4Addr::UNSPECIFIED, 8080)),
             data_dir: PathBuf::from("hype-data"),
             tls: Tls::default(),
+            behind_proxy: false,
+            cors_origins: Vec::new(),
             id_worker: 0,
             limits: RateLimits::default(),
             argon2: Argon2Cost::default(),
             tokens: TokenLifetimes::default(),
             quotas: Quotas::default(),
-            store_readers: 4,
+            store: Store::default(),
+            bus: Bus::default(),
+            sealing_key: None,
+            voice_mode: VoiceMode::default(),
         }
     }
 }
@@ -223,96 +303,9 @@ pub struct Invalid {
     pub reason: String,
 }
 
-fn in_range<T: PartialOrd + std::fmt::Display>(
-    setting: &'static str,
-    value: T,
-    least: T,
-    most: T,
-) -> Result<(), Invalid> {
-    if value >= least && value <= most {
-        return Ok(());
-    }
-    Err(Invalid { setting, reason: format!("{value} is not within {least} to {most}") })
-}
-
-impl Config {
-    /// Checks every range.
-    ///
-    /// # Errors
-    /// The first setting out of its range.
-    pub fn validate(&self) -> Result<(), Invalid> {
-        in_range("id_worker", self.id_worker, 0, 1023)?;
-        in_range("store_readers", self.store_readers, 1, 64)?;
-        let limits = &self.limits;
-        for (setting, rate) in [
-            ("limits.credentials", limits.credentials),
-            ("limits.account", limits.account),
-            ("limits.address", limits.address),
-            ("limits.user", limits.user),
-            ("limits.message", limits.message),
-            ("limits.create", limits.create),
-        ] {
-            in_range(setting, rate.per_minute, 1, 10_000_000)?;
-            in_range(setting, rate.burst, 1, 10_000_000)?;
-        }
-        in_range("limits.loopback_factor", limits.loopback_factor, 1, 10_000)?;
-        in_range("limits.table_size", limits.table_size, 64, 10_000_000)?;
-        let cost = &self.argon2;
-        in_range("argon2.passes", cost.passes, 1, 100)?;
-        in_range("argon2.lanes", cost.lanes, 1, 16)?;
-        // RFC 9106 §3.1: at least 8 KiB a lane.
-        in_range("argon2.memory_kib", cost.memory_kib, 8 * cost.lanes, 1 << 20)?;
-        in_range("argon2.parallel", cost.parallel, 0, 1024)?;
-        in_range("argon2.queue", cost.queue, 1, 100_000)?;
-        let tokens = &self.tokens;
-        in_range("tokens.access (s)", tokens.access.as_secs(), 10, 86_400)?;
-        in_range("tokens.refresh (s)", tokens.refresh.as_secs(), 60, 365 * 86_400)?;
-        in_range("tokens.refresh_grace (s)", tokens.refresh_grace.as_secs(), 0, 60)?;
-        if tokens.refresh <= tokens.access {
-            return Err(Invalid {
-                setting: "tokens.refresh",
-                reason: "must be longer than tokens.access".to_owned(),
-            });
-        }
-        let quotas = &self.quotas;
-        for (setting, value) in [
-            ("quotas.guilds_per_user", quotas.guilds_per_user),
-            ("quotas.channels_per_guild", quotas.channels_per_guild),
-            ("quotas.members_per_guild", quotas.members_per_guild),
-            ("quotas.invites_per_guild", quotas.invites_per_guild),
-            ("quotas.sign_ins_per_user", quotas.sign_ins_per_user),
-        ] {
-            in_range(setting, value, 1, 1_000_000)?;
-        }
-        Ok(())
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn check(change: impl FnOnce(&mut Config), refused: Option<&str>) {
-        let mut config = Config::default();
-        change(&mut config);
-        let outcome = config.validate();
-        assert_eq!(outcome.err().map(|invalid| invalid.setting), refused);
-    }
-
-    #[test]
-    fn ranges_are_checked() {
-        check(|_| {}, None);
-        check(|c| c.id_worker = 1023, None);
-        check(|c| c.id_worker = 1024, Some("id_worker"));
-        check(|c| c.limits.message.burst = 0, Some("limits.message"));
-        check(|c| c.limits.table_size = 1, Some("limits.table_size"));
-        check(|c| c.argon2.lanes = 4, None);
-        check(|c| c.argon2.memory_kib = 4, Some("argon2.memory_kib"));
-        check(|c| c.tokens.access = Duration::from_secs(1), Some("tokens.access (s)"));
-        check(|c| c.tokens.refresh = c.tokens.access, Some("tokens.refresh"));
-        check(|c| c.quotas.guilds_per_user = 0, Some("quotas.guilds_per_user"));
-        check(|c| c.store_readers = 0, Some("store_readers"));
-    }
 
     #[test]
     fn tls_is_read_from_text() {

@@ -11,8 +11,10 @@ use std::time::Duration;
 
 use hype_protocol::identity::{self, Authority, Identity, Role, Subject};
 use tokio::sync::watch;
+use tokio::task::JoinSet;
 
 use crate::app::{App, Shared};
+use crate::config::roles::Role as Does;
 use crate::config::{self, Config};
 use crate::domain::auth::password::Passwords;
 use crate::domain::auth::token::Tokens;
@@ -20,6 +22,7 @@ use crate::event::{Bus, relay};
 use crate::gateway::Gateway;
 use crate::http::limit::Limits;
 use crate::http::{self, serve, tls};
+use crate::store::database::Connections;
 use crate::store::snowflake::{Snowflakes, unix_ms};
 use crate::store::{self, Store};
 use crate::voice::{self, Voice};
@@ -158,8 +161,18 @@ pub async fn run(
     let bound = listener.local_addr().map_err(bind_failed)?;
     let (stop, stopping) = watch::channel(false);
     let app = build(config, environment, &data_dir, stopping).await?;
-    let cleaning = tokio::spawn(clean(Arc::clone(&app)));
-    let relay = tokio::spawn(relay::run(app.store.clone(), app.bus.clone()));
+    let mut background = JoinSet::new();
+    if app.config.roles.has(Does::Api) {
+        background.spawn(clean(Arc::clone(&app)));
+    }
+    if app.config.roles.has(Does::Events) {
+        background.spawn(relay::run(app.store.clone(), app.bus.clone()));
+    }
+    let tls = tls.map(|certificate| {
+        let config = certificate.config();
+        background.spawn(certificate.follow());
+        config
+    });
     let handle = axum_server::Handle::new();
     let serving =
         tokio::spawn(serve::serve(listener, tls, handle.clone(), http::router(Arc::clone(&app))));
@@ -176,8 +189,7 @@ pub async fn run(
         Some(ended) => ended,
         None => serving.await,
     };
-    cleaning.abort();
-    relay.abort();
+    background.abort_all();
     app.voice.stop().await;
     if tokio::time::timeout(CLOSE_TIMEOUT, app.store.close()).await.is_err() {
         tracing::warn!("the database did not close in time; its log is read at the next start");
@@ -198,7 +210,12 @@ async fn build(
     let tokens = Tokens::open(&token_path, config.tokens)
         .map_err(|source| Error::DataDir { path: token_path, source })?;
     let passwords = Passwords::new(&config.argon2)?;
-    let store = Store::open_sqlite(&data_dir.file("hype.sqlite"), config.store_readers).await?;
+    let store = Store::open(
+        &config.store.accounts(&config.data_dir),
+        &config.store.shards(&config.data_dir),
+        Connections { sqlite_readers: config.store.readers, postgres: config.store.connections },
+    )
+    .await?;
     let ids = Snowflakes::new(config.id_worker, store.newest_id().await?);
     let bus = Bus::default();
     let Environment { coordination, nodes, metrics } = environment;
@@ -210,10 +227,15 @@ async fn build(
         }
         Nodes::Quic { pki_dir, link, announce } => {
             let (identity, authority) = identities(&config, &pki_dir)?;
-            voice.listen(identity, link, announce).await?;
+            if config.roles.knows_sessions() {
+                voice.listen(identity, link, announce).await?;
+            }
             authority.map(Arc::new)
         }
     };
+    if config.roles.has(Does::Voice) {
+        voice.sweep();
+    }
     Ok(Arc::new(App {
         limits: Limits::new(&config.limits),
         gateway: Gateway::start(bus.clone()),

@@ -15,13 +15,13 @@ use hype_protocol::{key, pipe};
 use tokio::net::unix::pipe as unix_pipe;
 use tokio::sync::{mpsc, oneshot};
 
-use super::NodeOptions;
+use crate::settings::{Flags, flags};
 
 /// Flags of the role.
 #[derive(Debug, Args)]
 pub struct Options {
     #[command(flatten)]
-    node: NodeOptions,
+    flags: Flags<flags::BenchNode>,
     /// Rooms 1 to this, spread over the workers in turn.
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=100_000))]
     rooms: u32,
@@ -44,7 +44,7 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
     let config = hype_node::Config {
         announce_loopback: true,
         voice_slots: options.voice_slots,
-        ..options.node.config()
+        ..options.flags.settings()?.media()
     };
     let node = Node::start(config)?;
     let store = Store::Memory(Memory::new());

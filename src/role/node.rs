@@ -1,7 +1,6 @@
 //! `hype node`: one media node, with etcd; it dials every live control replica over QUIC.
 
-use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::{Context, bail};
 use clap::Args;
@@ -10,45 +9,33 @@ use hype_protocol::gateway::ErrorBody;
 use hype_protocol::identity::{Enrollment, Identity, Issued, Role};
 use serde::Deserialize;
 
-use super::{EtcdOptions, NodeOptions};
+use crate::settings::{Flags, flags};
 use crate::telemetry;
 
 /// Flags of the role.
 #[derive(Debug, Args)]
 pub struct Options {
     #[command(flatten)]
-    node: NodeOptions,
-    #[command(flatten)]
-    etcd: EtcdOptions,
-    /// Where the node's certificate and key are kept.
-    #[arg(long, env = "HYPE_DATA_DIR", default_value = "hype-node")]
-    data_dir: PathBuf,
-    /// Enrolls this node by a token of `hype cert token`, unless it has a certificate already.
-    #[arg(long, env = "HYPE_ENROLL", requires = "control", hide_env_values = true)]
-    enroll: Option<String>,
-    /// The control plane's address for enrolling, such as https://hype.example.
-    #[arg(long, env = "HYPE_CONTROL", value_name = "URL")]
-    control: Option<String>,
-    /// Where operators find /metrics, /healthz and /rooms.
-    #[arg(long, env = "HYPE_ADMIN", default_value = "127.0.0.1:9464", value_name = "ADDR:PORT")]
-    admin: SocketAddr,
+    flags: Flags<flags::Node>,
 }
 
 pub async fn run(options: Options) -> anyhow::Result<()> {
-    let identity = match (&options.enroll, &options.control) {
-        (Some(token), Some(control)) if !Identity::exists(&options.data_dir, Role::Node) => {
-            enroll(token, control, &options.data_dir).await?
+    let settings = options.flags.settings()?;
+    let node = &settings.node;
+    let identity = match (&node.token, &node.control) {
+        (Some(token), Some(control)) if !Identity::exists(&node.data_dir, Role::Node) => {
+            enroll(token.reveal(), control, &node.data_dir).await?
         }
-        _ => Identity::load(&options.data_dir, Role::Node).context(
+        _ => Identity::load(&node.data_dir, Role::Node).context(
             "no usable certificate: enroll this node by --enroll TOKEN --control URL, with a \
              token of `hype cert token --node NAME`",
         )?,
     };
-    let config = hype_node::Config { admin: Some(options.admin), ..options.node.config() };
+    let config = hype_node::Config { admin: Some(node.admin), ..settings.media() };
     let metrics = telemetry::metrics()?;
     let links = Links::Quic(identity);
     let node = Node::start(config)?.with_metrics(metrics);
-    node.run(options.etcd.store()?, links, super::stop_signal()).await?;
+    node.run(settings.etcd.store()?, links, super::stop_signal()).await?;
     Ok(())
 }
 

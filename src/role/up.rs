@@ -3,27 +3,26 @@
 use std::net::{IpAddr, SocketAddr};
 
 use clap::Args;
-use hype_control::config::Tls;
+use hype_control::config::{Roles, Tls};
 use hype_control::{Environment, Nodes};
 use hype_node::{Links, Node};
 use hype_protocol::coordination::{Store, memory::Memory};
 use tokio::sync::{mpsc, watch};
 
-use super::{ControlOptions, NodeOptions};
+use crate::settings::{Flags, flags};
 use crate::telemetry;
 
 /// Flags of the role.
 #[derive(Debug, Args)]
 pub struct Options {
     #[command(flatten)]
-    control: ControlOptions,
-    #[command(flatten)]
-    node: NodeOptions,
+    flags: Flags<flags::Up>,
 }
 
 pub async fn run(options: Options) -> anyhow::Result<()> {
-    let control_config = options.control.config();
-    let node_config = hype_node::Config { announce_loopback: true, ..options.node.config() };
+    let settings = options.flags.settings()?;
+    let node_config = hype_node::Config { announce_loopback: true, ..settings.media() };
+    let control_config = hype_control::Config { roles: Roles::ALL, ..settings.control };
     let metrics = telemetry::metrics()?;
     // Ports first: what can be taken is told before anything is made.
     let node = Node::start(node_config)?;

@@ -4,6 +4,7 @@
 mod accounts;
 mod channels;
 mod connection;
+mod cors;
 mod docs;
 mod document;
 mod extract;
@@ -13,6 +14,7 @@ mod idempotency;
 pub mod limit;
 mod observe;
 mod operations;
+mod proxy;
 pub mod serve;
 mod standing;
 pub mod tls;
@@ -26,6 +28,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::app::Shared;
+use crate::config::roles::Role;
 use crate::error::Error;
 use crate::gateway;
 
@@ -33,6 +36,10 @@ pub(crate) use idempotency::KEPT_MS as IDEMPOTENCY_KEPT_MS;
 
 async fn method_not_allowed() -> Error {
     Error::MethodNotAllowed
+}
+
+async fn no_route() -> Error {
+    Error::NoRoute
 }
 
 /// The routes of the API; methods of one path stand on one line.
@@ -60,23 +67,41 @@ fn unlimited() -> OpenApiRouter<Shared> {
     OpenApiRouter::new().routes(routes!(operations::health)).routes(routes!(operations::metrics))
 }
 
-/// All routes. Needs the peer's address as connection info.
+/// The routes of this replica's roles. Needs the peer's address as connection info.
 pub fn router(app: Shared) -> Router {
-    let (limited, documented) = api().split_for_parts();
+    let config = &app.config;
+    let (api, documented) = api().split_for_parts();
     let (unlimited, others) = unlimited().split_for_parts();
     let document = document::Document::new(documented, others);
-    let idempotent = (app.clone(), document.idempotent());
-    let limited = limited
-        .route_layer(middleware::from_fn_with_state(idempotent, idempotency::once))
-        .route("/gateway", get(gateway::upgrade))
-        .merge(document.routes())
-        .route_layer(middleware::from_fn_with_state(app.clone(), standing::limited));
-    limited
-        .merge(unlimited)
+    let mut limited = Router::new();
+    if config.roles.has(Role::Gateway) {
+        limited = limited.route("/gateway", get(gateway::upgrade));
+    }
+    if config.roles.has(Role::Api) {
+        let idempotent = (app.clone(), document.idempotent());
+        let api = api.route_layer(middleware::from_fn_with_state(idempotent, idempotency::once));
+        limited = limited.merge(api).merge(document.routes());
+    }
+    if limited.has_routes() {
+        let limit = middleware::from_fn_with_state(app.clone(), standing::limited);
+        limited = limited.route_layer(limit);
+    }
+    let router = limited.merge(unlimited);
+    let router = if config.roles.has(Role::Api) {
+        router.fallback(files::serve)
+    } else {
+        router.fallback(no_route)
+    };
+    let mut router = router
         .method_not_allowed_fallback(method_not_allowed)
-        .fallback(files::serve)
         .layer(DefaultBodyLimit::max(extract::MAX_BODY))
-        .layer(CompressionLayer::new())
-        .layer(middleware::from_fn(observe::observe))
-        .with_state(app)
+        .layer(CompressionLayer::new());
+    if let Some(layer) = cors::layer(&config.cors_origins) {
+        router = router.layer(layer);
+    }
+    router = router.layer(middleware::from_fn(observe::observe));
+    if config.behind_proxy {
+        router = router.layer(middleware::from_fn(proxy::name_client));
+    }
+    router.with_state(app)
 }

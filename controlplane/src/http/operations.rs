@@ -16,7 +16,8 @@ use crate::error::{Error, code};
 
 /// Whether people can join
 ///
-/// 200 once the database answers and a node lives; else 503 with the reason.
+/// 200 once the database answers and a node lives; else 503 with the reason. A replica that takes no
+/// nodes' links is well without a node.
 #[utoipa::path(
     get, path = "/healthz", tag = "operations", security(()),
     responses(
@@ -30,7 +31,7 @@ pub(super) async fn health(State(app): State<Shared>) -> impl IntoResponse {
     } else if let Err(cause) = app.store.ping().await {
         tracing::warn!(%cause, "the database does not answer");
         (StatusCode::SERVICE_UNAVAILABLE, "the database does not answer")
-    } else if !app.voice.ready() {
+    } else if app.config.roles.knows_sessions() && !app.voice.ready() {
         (StatusCode::SERVICE_UNAVAILABLE, "no media node is connected")
     } else {
         (StatusCode::OK, "ok")

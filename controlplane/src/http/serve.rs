@@ -2,7 +2,6 @@
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
-use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
@@ -11,7 +10,6 @@ use axum_server::accept::NoDelayAcceptor;
 use axum_server::tls_rustls::{RustlsAcceptor, RustlsConfig};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
-use rustls::ServerConfig;
 use socket2::{Domain, Protocol, Socket, Type};
 
 use super::connection::Admission;
@@ -47,7 +45,7 @@ pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
 /// When the socket breaks.
 pub async fn serve(
     listener: TcpListener,
-    tls: Option<Arc<ServerConfig>>,
+    tls: Option<RustlsConfig>,
     handle: Handle<SocketAddr>,
     router: Router,
 ) -> io::Result<()> {
@@ -60,7 +58,6 @@ pub async fn serve(
             server.serve(service).await
         }
         Some(config) => {
-            let config = RustlsConfig::from_config(config);
             let acceptor = RustlsAcceptor::new(config).acceptor(NoDelayAcceptor::new());
             let acceptor = Admission::new(acceptor);
             let mut server = axum_server::from_tcp(listener)?.handle(handle).acceptor(acceptor);

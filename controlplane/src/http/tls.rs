@@ -1,13 +1,16 @@
 //! TLS for the page and the API: browsers give no microphone to plain HTTP away from localhost.
 //! Certificates come from files, or a self-signed one is made once and kept in the data directory.
+//! When their files change, new connections use the new ones; a broken file changes nothing.
 
-use std::fs::OpenOptions;
+use std::fs::{Metadata, OpenOptions};
 use std::io::{self, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
+use axum_server::tls_rustls::RustlsConfig;
 use rcgen::{CertificateParams, DistinguishedName, DnType, KeyPair, SanType};
 use rustls::ServerConfig;
 use rustls::crypto::aws_lc_rs;
@@ -15,6 +18,9 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 use crate::config::Tls;
+
+/// How often files are looked at for a renewed certificate.
+const FOLLOW_PERIOD: Duration = Duration::from_secs(10);
 
 /// Why there is no TLS.
 #[derive(Debug, thiserror::Error)]
@@ -35,33 +41,99 @@ pub enum Error {
     Refused(#[from] rustls::Error),
 }
 
-/// The TLS settings; none for plain HTTP.
+/// A certificate and key from files, in use by the listening socket and followed on the disk.
+#[derive(Debug)]
+pub struct Certificate {
+    certificate: PathBuf,
+    key: PathBuf,
+    /// What the files were like when they were last read.
+    seen: [Option<Stamp>; 2],
+    config: RustlsConfig,
+}
+
+/// By what a changed file is known, without reading it. A renewal may rename a new file over the
+/// old one or write into it.
+type Stamp = (SystemTime, u64, u64);
+
+fn stamps(paths: [&Path; 2]) -> [Option<Stamp>; 2] {
+    paths.map(|path| {
+        let of = |file: Metadata| Some((file.modified().ok()?, file.len(), file.ino()));
+        std::fs::metadata(path).ok().and_then(of)
+    })
+}
+
+/// The TLS certificate; none for plain HTTP.
 ///
 /// # Errors
 /// When certificate or key cannot be read, made or used.
-pub fn open(tls: &Tls, data_dir: &Path) -> Result<Option<Arc<ServerConfig>>, Error> {
+pub fn open(tls: &Tls, data_dir: &Path) -> Result<Option<Certificate>, Error> {
     let (certificate, key) = match tls {
         Tls::Off => return Ok(None),
         Tls::Files { certificate, key } => (certificate.clone(), key.clone()),
         Tls::SelfSigned => self_signed(data_dir)?,
     };
+    // Before reading: a change in between is seen at the next look, not missed.
+    let seen = stamps([&certificate, &key]);
+    let config = RustlsConfig::from_config(load(&certificate, &key)?);
+    Ok(Some(Certificate { certificate, key, seen, config }))
+}
+
+impl Certificate {
+    /// What the listening socket uses; it changes by itself when the files do.
+    pub fn config(&self) -> RustlsConfig {
+        self.config.clone()
+    }
+
+    /// Takes the files' new content for new connections, once they have changed. True when it did.
+    ///
+    /// # Errors
+    /// When the new files cannot be read or used, once for each change; the old certificate stays.
+    fn refresh(&mut self) -> Result<bool, Error> {
+        let now = stamps([&self.certificate, &self.key]);
+        if now == self.seen {
+            return Ok(false);
+        }
+        self.seen = now;
+        self.config.reload_from_config(load(&self.certificate, &self.key)?);
+        Ok(true)
+    }
+
+    /// Looks every ten seconds whether the files have changed, until aborted.
+    pub async fn follow(mut self) {
+        let mut period = tokio::time::interval(FOLLOW_PERIOD);
+        loop {
+            period.tick().await;
+            let path = self.certificate.display().to_string();
+            match self.refresh() {
+                Ok(false) => {}
+                Ok(true) => tracing::info!(path, "a new certificate is in use"),
+                // Between two renames the files do not fit each other; the next look mends that.
+                Err(error) => {
+                    tracing::warn!(%error, path, "the new certificate is not used; the old one is");
+                }
+            }
+        }
+    }
+}
+
+fn load(certificate: &Path, key: &Path) -> Result<Arc<ServerConfig>, Error> {
     let unreadable = |path: &Path, reason: &dyn std::fmt::Display| Error::File {
         path: path.to_owned(),
         reason: reason.to_string(),
     };
-    let chain = CertificateDer::pem_file_iter(&certificate)
+    let chain = CertificateDer::pem_file_iter(certificate)
         .and_then(Iterator::collect::<Result<Vec<_>, _>>)
-        .map_err(|error| unreadable(&certificate, &error))?;
+        .map_err(|error| unreadable(certificate, &error))?;
     if chain.is_empty() {
-        return Err(unreadable(&certificate, &"it holds no certificate in PEM"));
+        return Err(unreadable(certificate, &"it holds no certificate in PEM"));
     }
-    let key = PrivateKeyDer::from_pem_file(&key).map_err(|error| unreadable(&key, &error))?;
+    let key = PrivateKeyDer::from_pem_file(key).map_err(|error| unreadable(key, &error))?;
     let mut config = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
         .with_safe_default_protocol_versions()?
         .with_no_client_auth()
         .with_single_cert(chain, key)?;
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
-    Ok(Some(Arc::new(config)))
+    Ok(Arc::new(config))
 }
 
 /// The address from which this machine reaches others; nothing is sent to find it.
@@ -147,4 +219,93 @@ fn self_signed(data_dir: &Path) -> Result<(PathBuf, PathBuf), Error> {
     };
     make().map_err(Error::Made)?;
     Ok((certificate_path, key_path))
+}
+
+#[cfg(test)]
+mod tests {
+    use rustls::pki_types::ServerName;
+    use rustls::{ClientConfig, ClientConnection, RootCertStore, ServerConnection};
+
+    use super::*;
+
+    /// A fresh certificate for `localhost`: its PEM and that of its key.
+    fn made() -> (String, String) {
+        let key = KeyPair::generate().expect("a key");
+        let params = CertificateParams::new(vec!["localhost".to_owned()]).expect("a name");
+        let certificate = params.self_signed(&key).expect("signed");
+        (certificate.pem(), key.serialize_pem())
+    }
+
+    /// True when somebody who trusts nothing but `pem` gets a connection.
+    fn serves(config: &RustlsConfig, pem: &str) -> bool {
+        let mut roots = RootCertStore::empty();
+        roots.add(CertificateDer::from_pem_slice(pem.as_bytes()).expect("PEM")).expect("a root");
+        let provider = Arc::new(aws_lc_rs::default_provider());
+        let trusting = ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .expect("versions")
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        let name = ServerName::try_from("localhost").expect("a name");
+        let mut client = ClientConnection::new(Arc::new(trusting), name).expect("a client");
+        let mut server = ServerConnection::new(config.get_inner()).expect("a server");
+        while client.is_handshaking() || server.is_handshaking() {
+            let mut sent = Vec::new();
+            while client.wants_write() {
+                client.write_tls(&mut sent).expect("into memory");
+            }
+            server.read_tls(&mut sent.as_slice()).expect("from memory");
+            if server.process_new_packets().is_err() {
+                return false;
+            }
+            let mut answered = Vec::new();
+            while server.wants_write() {
+                server.write_tls(&mut answered).expect("into memory");
+            }
+            let mut answered = answered.as_slice();
+            while !answered.is_empty() {
+                client.read_tls(&mut answered).expect("from memory");
+                if client.process_new_packets().is_err() {
+                    return false;
+                }
+            }
+        }
+        true
+    }
+
+    #[test]
+    fn a_renewed_certificate_is_taken_and_a_broken_one_is_not() {
+        let name = format!("hype-tls-{}-{:x}", std::process::id(), rand::random::<u64>());
+        let folder = std::env::temp_dir().join(name);
+        std::fs::create_dir(&folder).expect("a fresh folder");
+        let (certificate, key) = (folder.join("chain.pem"), folder.join("key.pem"));
+        // As renewals do it: aside, then renamed over the old one.
+        let put = |path: &Path, text: &str| {
+            let aside = folder.join("aside");
+            std::fs::write(&aside, text).expect("written");
+            std::fs::rename(&aside, path).expect("renamed");
+        };
+        let (first, second) = (made(), made());
+        put(&certificate, &first.0);
+        put(&key, &first.1);
+        let files = Tls::Files { certificate: certificate.clone(), key: key.clone() };
+        let mut open = open(&files, &folder).expect("good files").expect("TLS is on");
+        let config = open.config();
+        assert!(serves(&config, &first.0) && !serves(&config, &second.0));
+        assert!(!open.refresh().expect("nothing changed"));
+
+        put(&certificate, "no certificate");
+        assert!(matches!(open.refresh(), Err(Error::File { .. })));
+        assert!(serves(&config, &first.0), "the old one stays");
+        assert!(!open.refresh().expect("told once"));
+        put(&certificate, &second.0);
+        assert!(matches!(open.refresh(), Err(Error::Refused(_))), "the key is another one's");
+        assert!(serves(&config, &first.0), "the old one stays");
+        std::fs::remove_file(&key).expect("there");
+        assert!(open.refresh().is_err());
+        put(&key, &second.1);
+        assert!(open.refresh().expect("good files"));
+        assert!(serves(&config, &second.0) && !serves(&config, &first.0));
+        std::fs::remove_dir_all(&folder).expect("it was made");
+    }
 }

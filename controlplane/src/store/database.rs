@@ -2,18 +2,18 @@
 //! survives power loss). All SQL is written once, for what both speak: BIGINT, TEXT and `$1`; where
 //! they differ, [`Dialect`] tells which it is. Never decides which guild lives where.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::str::FromStr;
 use std::time::Duration;
 
 use sqlx::any::{AnyArguments, AnyConnectOptions, AnyPoolOptions};
-use sqlx::postgres::PgConnectOptions;
 use sqlx::query::Query;
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{Any, AnyPool, ConnectOptions, Executor};
 
 use super::write::{Batch, Write};
 use super::{Error, Result};
+use crate::config::Dsn;
 
 /// How long a request waits for a connection or for SQLite's write lock.
 pub(super) const WAIT: Duration = Duration::from_secs(2);
@@ -25,49 +25,6 @@ pub enum Dialect {
     Sqlite,
     /// PostgreSQL, from 15 on.
     Postgres,
-}
-
-/// Where a database is.
-#[derive(Clone, PartialEq, Eq)]
-pub enum Dsn {
-    /// A SQLite file, made when it is missing.
-    Sqlite(PathBuf),
-    /// `postgres://user:password@host/database`.
-    Postgres(String),
-}
-
-impl std::fmt::Debug for Dsn {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Sqlite(path) => write!(f, "sqlite:{}", path.display()),
-            // It may carry a password.
-            Self::Postgres(url) => {
-                let place = url.rsplit_once('@').map_or("…", |(_, place)| place);
-                write!(f, "postgres://…@{place}")
-            }
-        }
-    }
-}
-
-impl FromStr for Dsn {
-    type Err = String;
-
-    /// `sqlite:FILE`, or a `postgres://` or `postgresql://` URL.
-    fn from_str(text: &str) -> std::result::Result<Self, String> {
-        if let Some(path) = text.strip_prefix("sqlite:") {
-            return match path.trim_start_matches("//") {
-                "" => Err("`sqlite:` wants the path of a file".to_owned()),
-                path => Ok(Self::Sqlite(path.into())),
-            };
-        }
-        if text.starts_with("postgres://") || text.starts_with("postgresql://") {
-            return match PgConnectOptions::from_str(text) {
-                Ok(_) => Ok(Self::Postgres(text.to_owned())),
-                Err(error) => Err(format!("not a valid PostgreSQL URL: {error}")),
-            };
-        }
-        Err("expected `sqlite:FILE` or `postgres://USER:PASSWORD@HOST/DATABASE`".to_owned())
-    }
 }
 
 /// How many connections a database gets.
@@ -110,7 +67,7 @@ impl Database {
         sqlx::any::install_default_drivers();
         match dsn {
             Dsn::Sqlite(path) => Self::open_sqlite(path, connections.sqlite_readers).await,
-            Dsn::Postgres(url) => Self::open_postgres(url, connections.postgres).await,
+            Dsn::Postgres(url) => Self::open_postgres(url.reveal(), connections.postgres).await,
         }
     }
 

@@ -21,12 +21,11 @@ pub mod write;
 use std::path::Path;
 use std::sync::Arc;
 
-use database::{Connections, Database, Dsn};
+use database::{Connections, Database};
 use directory::Directory;
 use tokio::sync::Notify;
 
-/// The most shards.
-pub const MAX_SHARDS: usize = 16;
+use crate::config::{Dsn, MAX_SHARDS};
 
 /// Why the store did not do it.
 #[derive(Debug, thiserror::Error)]

@@ -82,8 +82,12 @@ impl Voice {
         voice.spawn(fleet::observer::run(voice.clone(), inputs, directory, bus));
         voice.spawn(fleet::follow::nodes(voice.clone()));
         voice.spawn(fleet::follow::rooms(voice.clone()));
-        voice.spawn(rooms::sweep::run(voice.clone()));
         voice
+    }
+
+    /// Begins to delete rooms in which nobody has been for a while.
+    pub fn sweep(&self) {
+        self.spawn(rooms::sweep::run(self.clone()));
     }
 
     /// Takes an observation connection whose peer is trusted: the node of this process.

@@ -11,3 +11,4 @@ mod messages;
 mod moderation;
 mod operations;
 mod server;
+mod surface;

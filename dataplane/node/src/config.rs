@@ -99,30 +99,40 @@ impl Config {
     /// # Errors
     /// [`Invalid`] names the first setting that is wrong.
     pub fn validate(&self) -> Result<(), Invalid> {
-        if !(1..=MAX_WORKERS).contains(&self.workers) {
-            return Err(invalid("workers", format!("must be 1 to {MAX_WORKERS}")));
+        match self.faults().into_iter().next() {
+            Some(first) => Err(first),
+            None => Ok(()),
         }
-        if self.udp_port != 0 && u32::from(self.udp_port) + u32::from(self.workers) > 65_536 {
+    }
+
+    /// Every setting that is wrong.
+    pub fn faults(&self) -> Vec<Invalid> {
+        let mut faults = Vec::new();
+        if !(1..=MAX_WORKERS).contains(&self.workers) {
+            faults.push(invalid("workers", format!("must be 1 to {MAX_WORKERS}")));
+        } else if self.udp_port != 0 && u32::from(self.udp_port) + u32::from(self.workers) > 65_536
+        {
             let last = 65_536 - u32::from(self.workers);
             let reason = format!("{} workers need a first port of at most {last}", self.workers);
-            return Err(invalid("udp_port", reason));
+            faults.push(invalid("udp_port", reason));
         }
         if !(1..=1_000_000).contains(&self.max_sessions) {
-            return Err(invalid("max_sessions", "must be 1 to 1000000"));
+            faults.push(invalid("max_sessions", "must be 1 to 1000000"));
         }
         if !(1..=MAX_VOICE_SLOTS).contains(&usize::from(self.voice_slots)) {
-            return Err(invalid("voice_slots", format!("must be 1 to {MAX_VOICE_SLOTS}")));
+            faults.push(invalid("voice_slots", format!("must be 1 to {MAX_VOICE_SLOTS}")));
         }
         if self.announce.len() > MAX_ADDRESSES {
-            return Err(invalid("announce", format!("at most {MAX_ADDRESSES} addresses")));
+            faults.push(invalid("announce", format!("at most {MAX_ADDRESSES} addresses")));
         }
         for ip in &self.announce {
             if ip.is_unspecified() || ip.is_multicast() || address::is_link_local(*ip) {
                 let reason = format!("{ip} is no address that a client could send to");
-                return Err(invalid("announce", reason));
+                faults.push(invalid("announce", reason));
             }
         }
-        self.validate_interfaces()
+        faults.extend(self.validate_interfaces().err());
+        faults
     }
 
     fn validate_interfaces(&self) -> Result<(), Invalid> {
