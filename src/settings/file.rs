@@ -12,10 +12,11 @@ use super::{Origin, Problem, settings};
 const MAX_FILE: u64 = 1 << 20;
 
 /// The values in a file, by their place in the table, and what is wrong with it.
-pub fn read(path: &Path) -> (Vec<(usize, String)>, Vec<Problem>) {
+pub fn read(path: &Path) -> Read {
     let failed = |reason: String| {
         let key = path.display().to_string();
-        (Vec::new(), vec![Problem { key, origin: Origin::File, reason }])
+        let problems = vec![Problem { key, origin: Origin::File, reason }];
+        Read { values: Vec::new(), problems }
     };
     let text = match std::fs::metadata(path) {
         Ok(file) if file.len() > MAX_FILE => return failed("is larger than 1 MiB".to_owned()),
@@ -34,11 +35,11 @@ pub fn read(path: &Path) -> (Vec<(usize, String)>, Vec<Problem>) {
 ///
 /// # Errors
 /// When the text is no TOML: where, and why.
-pub fn parse(text: &str) -> Result<(Vec<(usize, String)>, Vec<Problem>), String> {
+pub fn parse(text: &str) -> Result<Read, String> {
     let table: Table = text.parse().map_err(|error: toml::de::Error| told(text, &error))?;
-    let mut reading = Reading::default();
-    reading.table("", &table);
-    Ok((reading.values, reading.problems))
+    let mut read = Read::default();
+    read.table("", &table);
+    Ok(read)
 }
 
 /// Without the line itself, which may hold a secret.
@@ -49,13 +50,16 @@ fn told(text: &str, error: &toml::de::Error) -> String {
     format!("line {line}: {}", error.message())
 }
 
-#[derive(Default)]
-struct Reading {
-    values: Vec<(usize, String)>,
-    problems: Vec<Problem>,
+/// What a file says.
+#[derive(Debug, Default)]
+pub struct Read {
+    /// Values by their place in the table, as a flag would give them.
+    pub values: Vec<(usize, String)>,
+    /// What is wrong with it.
+    pub problems: Vec<Problem>,
 }
 
-impl Reading {
+impl Read {
     fn refuse(&mut self, key: &str, reason: impl Into<String>) {
         let (key, reason) = (key.to_owned(), reason.into());
         self.problems.push(Problem { key, origin: Origin::File, reason });

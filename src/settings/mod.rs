@@ -301,7 +301,7 @@ pub fn load(process: Process, path: Option<&Path>, given: &[Given]) -> Loaded {
         problems: Vec::new(),
     };
     if let Some(path) = path {
-        let (values, problems) = file::read(path);
+        let file::Read { values, problems } = file::read(path);
         loaded.problems.extend(problems);
         for (index, text) in values {
             loaded.set(index, &text, Origin::File);

@@ -51,7 +51,7 @@ fn the_example_parses_and_equals_the_defaults() {
         assert_eq!(loaded.problems, []);
         assert_eq!(shown(&loaded.settings), shown(&Settings::default()));
     }
-    let (values, problems) = file::parse(&text).expect("TOML");
+    let file::Read { values, problems } = file::parse(&text).expect("TOML");
     assert_eq!(problems, []);
     let unset = shown(&Settings::default()).iter().filter(|(_, value)| value.is_none()).count();
     assert_eq!(values.len() + unset, settings().len(), "each default is in it");
@@ -63,7 +63,7 @@ fn the_example_parses_and_equals_the_defaults() {
             _ => line,
         })
         .collect();
-    let (values, problems) = file::parse(&all.join("\n")).expect("TOML");
+    let file::Read { values, problems } = file::parse(&all.join("\n")).expect("TOML");
     assert_eq!(problems, []);
     assert_eq!(values.len(), settings().len(), "every setting is in it");
     assert!(text.lines().all(|line| line.chars().count() <= 100));
