@@ -5,6 +5,7 @@ mod settings;
 mod telemetry;
 
 use std::alloc::System;
+use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use rustls::crypto::aws_lc_rs;
@@ -55,8 +56,18 @@ enum Role {
     Plan(hype_bench::plan::Options),
 }
 
-fn main() -> anyhow::Result<()> {
-    let arguments = Arguments::parse();
+fn main() -> ExitCode {
+    match run(Arguments::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // For a person: the whole chain, and no backtrace, which would bury it.
+            eprintln!("Error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(arguments: Arguments) -> anyhow::Result<()> {
     telemetry::log(&arguments.log, arguments.log_format)?;
     aws_lc_rs::default_provider().install_default().expect("nothing installed one before");
     // A socket for each person who is online: the usual soft limit of 1,024 is no limit of ours.
