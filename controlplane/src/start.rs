@@ -18,17 +18,19 @@ use crate::config::roles::Role as Does;
 use crate::config::{self, Config};
 use crate::domain::auth::password::Passwords;
 use crate::domain::auth::token::Tokens;
+use crate::domain::search;
 use crate::event::{Bus, relay};
 use crate::gateway::Gateway;
 use crate::http::limit::Limits;
 use crate::http::{self, serve, tls};
 use crate::store::database::Connections;
+use crate::store::event;
 use crate::store::snowflake::{Snowflakes, unix_ms};
 use crate::store::{self, Store};
 use crate::voice::{self, Voice};
 use crate::{Environment, Nodes, error};
 
-/// How often expired sign-ins and idempotency keys are forgotten.
+/// How often expired sign-ins, idempotency keys and old events are forgotten.
 const CLEANING_PERIOD: Duration = Duration::from_secs(3600);
 /// How long the store may take to close; the log holds whatever it could not write back.
 const CLOSE_TIMEOUT: Duration = Duration::from_millis(500);
@@ -216,6 +218,10 @@ async fn build(
         Connections { sqlite_readers: config.store.readers, postgres: config.store.connections },
     )
     .await?;
+    match store.index_messages(search::words_of).await? {
+        0 => {}
+        indexed => tracing::info!(indexed, "messages of an older release can be searched now"),
+    }
     let ids = Snowflakes::new(config.id_worker, store.newest_id().await?);
     let bus = Bus::default();
     let Environment { coordination, nodes, metrics } = environment;
@@ -260,6 +266,11 @@ async fn clean(app: Shared) {
             Ok(0) => {}
             Ok(forgotten) => tracing::info!(forgotten, "expired sign-ins forgotten"),
             Err(cause) => tracing::warn!(%cause, "expired sign-ins could not be forgotten"),
+        }
+        for shard in app.store.shards() {
+            if let Err(cause) = shard.forget_events(unix_ms().saturating_sub(event::KEPT_MS)).await {
+                tracing::warn!(%cause, "old events could not be forgotten");
+            }
         }
         let before_ms = unix_ms().saturating_sub(http::IDEMPOTENCY_KEPT_MS);
         if let Err(cause) = app.store.forget_idempotency_keys(before_ms).await {

@@ -3,8 +3,11 @@
 //! keeps, so that one index answers a search with all its filters.
 
 use hype_protocol::gateway::Message;
+use hype_protocol::id::{ChannelId, GuildId, UserId};
 use unicode_normalization::UnicodeNormalization;
 use unicode_normalization::char::is_combining_mark;
+
+pub use crate::store::search::Terms;
 
 /// Begins the words that nobody wrote. A private character, so that no database cuts words at it.
 const MARK: char = '\u{e000}';
@@ -27,15 +30,47 @@ pub fn words(text: &str) -> Vec<String> {
         .collect()
 }
 
+fn guild_word(guild: GuildId) -> String {
+    format!("{MARK}g{guild}")
+}
+
+fn channel_word(channel: ChannelId) -> String {
+    format!("{MARK}c{channel}")
+}
+
+fn author_word(author: UserId) -> String {
+    format!("{MARK}a{author}")
+}
+
 /// Everything by which a message is found, separated by spaces.
 pub fn words_of(message: &Message) -> String {
     let mut found = vec![
-        format!("{MARK}g{}", message.guild_id),
-        format!("{MARK}c{}", message.channel_id),
-        format!("{MARK}a{}", message.author.id),
+        guild_word(message.guild_id),
+        channel_word(message.channel_id),
+        author_word(message.author.id),
     ];
     found.extend(words(&message.content));
     found.join(" ")
+}
+
+/// What a message must have to be found: each word, the author, and one of the channels (all of the
+/// guild's when there is no list).
+pub fn terms(
+    words: Vec<String>,
+    guild: GuildId,
+    author: Option<UserId>,
+    channels: Option<&[ChannelId]>,
+) -> Terms {
+    let mut all = words;
+    all.extend(author.map(author_word));
+    match channels {
+        // The guild's own word would only be one more to look up.
+        Some(channels) => Terms { all, any: channels.iter().copied().map(channel_word).collect() },
+        None => {
+            all.push(guild_word(guild));
+            Terms { all, any: Vec::new() }
+        }
+    }
 }
 
 #[cfg(test)]

@@ -263,11 +263,12 @@ async fn ready(app: &Shared, session: &Arc<Session>) -> Result<Event, Error> {
             registry.follow(session, guild);
         }
     }
+    let guilds = domain::guild::list(app, session.user).await?;
     Ok(Event::Ready {
         session_id: session.key.clone(),
         user: domain::auth::me(app, session.user).await?,
-        guilds: domain::guild::list(app, session.user).await?,
-        read_marks: Vec::new(),
+        read_marks: domain::message::read_marks(app, session.user, &guilds).await?,
+        guilds,
     })
 }
 

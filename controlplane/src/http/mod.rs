@@ -12,6 +12,7 @@ mod files;
 mod guilds;
 mod idempotency;
 pub mod limit;
+mod messages;
 mod observe;
 mod operations;
 mod proxy;
@@ -57,7 +58,10 @@ fn api() -> OpenApiRouter<Shared> {
         .routes(routes!(guilds::change_voice))
         .routes(routes!(guilds::preview_invite))
         .routes(routes!(guilds::accept_invite))
-        .routes(routes!(channels::messages, channels::send))
+        .routes(routes!(messages::messages, messages::send))
+        .routes(routes!(messages::edit, messages::delete))
+        .routes(routes!(messages::mark_read))
+        .routes(routes!(messages::search))
         .routes(routes!(channels::voice))
         .routes(routes!(operations::enroll))
 }

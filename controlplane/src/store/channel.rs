@@ -72,6 +72,12 @@ macro_rules! select_channels {
     };
 }
 
+pub(super) const OF_GUILD: &str =
+    select_channels!("WHERE guild_id = $1 ORDER BY position, id");
+pub(super) const ONE: &str = select_channels!(
+    "WHERE id = $1 AND 0 > (SELECT moved_to FROM guilds WHERE guilds.id = channels.guild_id)"
+);
+
 fn overwrite(row: &AnyRow) -> Result<(ChannelId, Overwrite)> {
     let kind = match row.try_get::<&str, _>("target_kind")? {
         "role" => OverwriteKind::Role,
@@ -91,7 +97,7 @@ pub(super) async fn of_guild(
     connection: &mut AnyConnection,
     guild: GuildId,
 ) -> Result<Vec<Channel>> {
-    let rows = sqlx::query(select_channels!("WHERE guild_id = $1 ORDER BY position, id"))
+    let rows = sqlx::query(OF_GUILD)
         .bind(key(guild.0))
         .fetch_all(&mut *connection)
         .await?;
@@ -177,12 +183,14 @@ impl Store {
     /// When the database fails.
     pub async fn channel(&self, id: ChannelId) -> Result<Option<Channel>> {
         let Some(guild) = self.guild_of_channel(id).await? else { return Ok(None) };
-        let Some(home) = self.home(guild).await? else { return Ok(None) };
-        let row = sqlx::query(select_channels!("WHERE id = $1"))
-            .bind(key(id.0))
-            .fetch_optional(home.readers())
-            .await?;
-        let Some(row) = row else { return Ok(None) };
+        let mut homes = self.homes(guild);
+        let (home, row) = loop {
+            let Some(home) = homes.next().await? else { return Ok(None) };
+            let row = sqlx::query(ONE).bind(key(id.0)).fetch_optional(home.readers()).await?;
+            if let Some(row) = row {
+                break (home, row);
+            }
+        };
         let mut channel = from_row(&row)?;
         let rows = sqlx::query(
             "SELECT channel_id, target_id, target_kind, allow, deny FROM overwrites \

@@ -13,6 +13,8 @@ use sqlx::Row;
 use super::database::Database;
 use super::{Error, Result, Store, key, loaded, stored};
 
+/// How often one call follows a guild that moves meanwhile.
+pub(super) const MOVES: u32 = 4;
 /// Entries of one cache; a full one starts anew.
 const CACHED: usize = 200_000;
 
@@ -51,6 +53,49 @@ impl<K: Eq + Hash, V: Copy> Cache<K, V> {
     }
 }
 
+/// The databases in which a guild may be found. The first is the one that this process knows of; who
+/// finds nothing there asks for the next, and gets one only when the guild has moved meanwhile. So
+/// the usual read costs nothing more, if it says `guilds.moved_to < 0` among its conditions.
+pub(super) struct Homes<'a> {
+    store: &'a Store,
+    guild: GuildId,
+    last: Option<&'a Database>,
+    left: u32,
+}
+
+impl<'a> Homes<'a> {
+    /// The next one; none when what was looked for is nowhere.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub(super) async fn next(&mut self) -> Result<Option<&'a Database>> {
+        if self.left == 0 {
+            return Ok(None);
+        }
+        self.left -= 1;
+        if let Some(last) = self.last {
+            let moved_to: Option<i64> =
+                sqlx::query_scalar("SELECT moved_to FROM guilds WHERE id = $1")
+                    .bind(key(self.guild.0))
+                    .fetch_optional(last.readers())
+                    .await?;
+            match moved_to {
+                Some(..0) => return Ok(None),
+                Some(shard) => self.store.moved(self.guild, shard)?,
+                None => {
+                    self.store.forget_home(self.guild);
+                    let home = self.store.home(self.guild).await?;
+                    if home.is_none_or(|home| home.is(last)) {
+                        return Ok(None);
+                    }
+                }
+            }
+        }
+        self.last = self.store.home(self.guild).await?;
+        Ok(self.last)
+    }
+}
+
 impl Store {
     /// The shard in which a guild lives; none when there is no such guild.
     ///
@@ -77,6 +122,11 @@ impl Store {
         let number = self.known_shard(row)?;
         self.directory.guilds.put(guild, number);
         Ok(Some(number))
+    }
+
+    /// Where to look for what a guild has, home after home while it moves.
+    pub(super) fn homes(&self, guild: GuildId) -> Homes<'_> {
+        Homes { store: self, guild, last: None, left: MOVES }
     }
 
     fn known_shard(&self, stored: i64) -> Result<usize> {
@@ -147,7 +197,7 @@ impl Store {
     ///
     /// # Errors
     /// When the database fails.
-    pub(super) async fn undirect_channel(&self, channel: ChannelId) -> Result<()> {
+    pub async fn forget_channel(&self, channel: ChannelId) -> Result<()> {
         let query = sqlx::query("DELETE FROM channel_directory WHERE channel_id = $1");
         self.accounts.execute(query.bind(key(channel.0))).await?;
         self.directory.channels.forget(&channel);
@@ -172,7 +222,7 @@ impl Store {
     /// guilds already.
     ///
     /// # Errors
-    /// When the database fails.
+    /// [`Error::Conflict`] when there is no such person.
     pub(super) async fn note_membership(
         &self,
         user: UserId,
@@ -181,10 +231,13 @@ impl Store {
     ) -> Result<bool> {
         let mut write = self.accounts.write().await?;
         // Nothing changes, but it locks: of two that join at once one sees the other.
-        sqlx::query("UPDATE users SET created_at_ms = created_at_ms WHERE id = $1")
+        let locked = sqlx::query("UPDATE users SET created_at_ms = created_at_ms WHERE id = $1")
             .bind(key(user.0))
             .execute(write.connection())
             .await?;
+        if locked.rows_affected() == 0 {
+            return Err(Error::Conflict);
+        }
         let count: i64 = sqlx::query_scalar(
             "SELECT COUNT(*) FROM memberships WHERE user_id = $1 AND guild_id <> $2",
         )

@@ -50,18 +50,19 @@ impl Store {
     /// # Errors
     /// When the database fails.
     pub async fn guild(&self, id: GuildId) -> Result<Option<Guild>> {
-        let Some(home) = self.home(id).await? else { return Ok(None) };
-        let mut read = home.readers().begin().await?;
-        let row = sqlx::query(
-            "SELECT name, owner_id, sequence FROM guilds WHERE id = $1 AND moved_to < 0",
-        )
-        .bind(key(id.0))
-        .fetch_optional(&mut *read)
-        .await?;
-        let Some(row) = row else {
-            // It may have moved: the next call asks the directory.
-            self.forget_home(id);
-            return Ok(None);
+        let mut homes = self.homes(id);
+        let (mut read, row) = loop {
+            let Some(home) = homes.next().await? else { return Ok(None) };
+            let mut read = home.snapshot().await?;
+            let row = sqlx::query(
+                "SELECT name, owner_id, sequence FROM guilds WHERE id = $1 AND moved_to < 0",
+            )
+            .bind(key(id.0))
+            .fetch_optional(&mut *read)
+            .await?;
+            if let Some(row) = row {
+                break (read, row);
+            }
         };
         let roles = roles(&mut read, id).await?;
         let channels = channel::of_guild(&mut read, id).await?;
@@ -93,13 +94,18 @@ impl Store {
     /// # Errors
     /// When the database fails.
     pub async fn guild_owner(&self, id: GuildId) -> Result<Option<UserId>> {
-        let Some(home) = self.home(id).await? else { return Ok(None) };
-        let owner: Option<i64> =
-            sqlx::query_scalar("SELECT owner_id FROM guilds WHERE id = $1 AND moved_to < 0")
-                .bind(key(id.0))
-                .fetch_optional(home.readers())
-                .await?;
-        owner.map(|owner| loaded(owner).map(UserId)).transpose()
+        let mut homes = self.homes(id);
+        while let Some(home) = homes.next().await? {
+            let owner: Option<i64> =
+                sqlx::query_scalar("SELECT owner_id FROM guilds WHERE id = $1 AND moved_to < 0")
+                    .bind(key(id.0))
+                    .fetch_optional(home.readers())
+                    .await?;
+            if let Some(owner) = owner {
+                return Ok(Some(UserId(loaded(owner)?)));
+            }
+        }
+        Ok(None)
     }
 }
 

@@ -6,6 +6,8 @@ use sqlx::Row;
 use super::guild_write::GuildWrite;
 use super::{Result, Store, key, loaded, stored};
 
+pub(super) const GUILD_OF_INVITE: &str = "SELECT guild_id FROM invite_directory WHERE code = $1";
+
 /// An invite as stored, with what a stranger may see of its guild.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Invite {
@@ -70,26 +72,29 @@ impl Store {
     /// When the database fails.
     pub async fn invite(&self, code: &str) -> Result<Option<Invite>> {
         let guild =
-            sqlx::query_scalar::<_, i64>("SELECT guild_id FROM invite_directory WHERE code = $1")
+            sqlx::query_scalar::<_, i64>(GUILD_OF_INVITE)
                 .bind(code)
                 .fetch_optional(self.accounts().readers())
                 .await?;
         let Some(guild) = guild else { return Ok(None) };
-        let Some(home) = self.home(GuildId(loaded(guild)?)).await? else { return Ok(None) };
-        let row = sqlx::query(
-            "SELECT invites.code, guilds.id, guilds.name \
-             FROM invites JOIN guilds ON guilds.id = invites.guild_id WHERE invites.code = $1",
-        )
-        .bind(code)
-        .fetch_optional(home.readers())
-        .await?;
-        row.map(|row| {
-            Ok(Invite {
-                code: row.try_get("code")?,
-                guild: GuildId(loaded(row.try_get("id")?)?),
-                guild_name: row.try_get("name")?,
-            })
-        })
-        .transpose()
+        let mut homes = self.homes(GuildId(loaded(guild)?));
+        while let Some(home) = homes.next().await? {
+            let row = sqlx::query(
+                "SELECT invites.code, guilds.id, guilds.name \
+                 FROM invites JOIN guilds ON guilds.id = invites.guild_id \
+                 WHERE invites.code = $1 AND guilds.moved_to < 0",
+            )
+            .bind(code)
+            .fetch_optional(home.readers())
+            .await?;
+            if let Some(row) = row {
+                return Ok(Some(Invite {
+                    code: row.try_get("code")?,
+                    guild: GuildId(loaded(row.try_get("id")?)?),
+                    guild_name: row.try_get("name")?,
+                }));
+            }
+        }
+        Ok(None)
     }
 }

@@ -10,6 +10,10 @@ use sqlx::{AnyConnection, Row};
 use super::guild_write::GuildWrite;
 use super::{Result, Store, key, loaded, stored};
 
+pub(super) const IS_MEMBER: &str =
+    "SELECT COUNT(*) FROM members JOIN guilds ON guilds.id = members.guild_id \
+     WHERE members.guild_id = $1 AND members.user_id = $2 AND guilds.moved_to < 0";
+
 /// What became of a try to join a guild.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Added {
@@ -126,7 +130,7 @@ impl Store {
     /// Notes that somebody is about to become a member; false when he is in `quota` guilds already.
     ///
     /// # Errors
-    /// When the database fails.
+    /// [`super::Error::Conflict`] when there is no such person.
     pub async fn announce_member(&self, user: UserId, guild: GuildId, quota: u32) -> Result<bool> {
         self.note_membership(user, guild, quota).await
     }
@@ -136,16 +140,18 @@ impl Store {
     /// # Errors
     /// When the database fails.
     pub async fn is_member(&self, guild: GuildId, user: UserId) -> Result<bool> {
-        let Some(home) = self.home(guild).await? else { return Ok(false) };
-        let count: i64 = sqlx::query_scalar(
-            "SELECT COUNT(*) FROM members JOIN guilds ON guilds.id = members.guild_id \
-             WHERE members.guild_id = $1 AND members.user_id = $2 AND guilds.moved_to < 0",
-        )
-        .bind(key(guild.0))
-        .bind(key(user.0))
-        .fetch_one(home.readers())
-        .await?;
-        Ok(count > 0)
+        let mut homes = self.homes(guild);
+        while let Some(home) = homes.next().await? {
+            let count: i64 = sqlx::query_scalar(IS_MEMBER)
+                .bind(key(guild.0))
+                .bind(key(user.0))
+                .fetch_one(home.readers())
+                .await?;
+            if count > 0 {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// How many members a guild has.
@@ -153,13 +159,21 @@ impl Store {
     /// # Errors
     /// When the database fails.
     pub async fn member_count(&self, guild: GuildId) -> Result<u64> {
-        let Some(home) = self.home(guild).await? else { return Ok(0) };
-        loaded(
-            sqlx::query_scalar("SELECT COUNT(*) FROM members WHERE guild_id = $1")
-                .bind(key(guild.0))
-                .fetch_one(home.readers())
-                .await?,
-        )
+        let mut homes = self.homes(guild);
+        while let Some(home) = homes.next().await? {
+            // A guild has at least its owner.
+            let count: i64 = sqlx::query_scalar(
+                "SELECT COUNT(*) FROM members WHERE guild_id = $1 AND 0 > \
+                 (SELECT moved_to FROM guilds WHERE id = $1)",
+            )
+            .bind(key(guild.0))
+            .fetch_one(home.readers())
+            .await?;
+            if count > 0 {
+                return loaded(count);
+            }
+        }
+        Ok(0)
     }
 
     /// What was decided about a member's voice; none when the person is no member.
@@ -171,15 +185,22 @@ impl Store {
         guild: GuildId,
         user: UserId,
     ) -> Result<Option<VoiceDecision>> {
-        let Some(home) = self.home(guild).await? else { return Ok(None) };
-        let row = sqlx::query(
-            "SELECT server_mute, server_deaf FROM members WHERE guild_id = $1 AND user_id = $2",
-        )
-        .bind(key(guild.0))
-        .bind(key(user.0))
-        .fetch_optional(home.readers())
-        .await?;
-        row.as_ref().map(decision).transpose()
+        let mut homes = self.homes(guild);
+        while let Some(home) = homes.next().await? {
+            let row = sqlx::query(
+                "SELECT server_mute, server_deaf FROM members \
+                 JOIN guilds ON guilds.id = members.guild_id \
+                 WHERE members.guild_id = $1 AND members.user_id = $2 AND guilds.moved_to < 0",
+            )
+            .bind(key(guild.0))
+            .bind(key(user.0))
+            .fetch_optional(home.readers())
+            .await?;
+            if let Some(row) = row {
+                return decision(&row).map(Some);
+            }
+        }
+        Ok(None)
     }
 }
 

@@ -12,7 +12,9 @@ pub mod idempotency;
 pub mod invite;
 pub mod member;
 pub mod message;
+pub mod read_mark;
 pub mod role;
+pub mod search;
 pub mod sign_in;
 pub mod snowflake;
 pub mod user;
@@ -112,11 +114,15 @@ impl Store {
         &self.shards
     }
 
-    fn databases(&self) -> impl Iterator<Item = &Database> {
-        let others = self.shards.iter().enumerate().filter(|(index, shard)| {
-            !shard.is(&self.accounts) && !self.shards[..*index].iter().any(|other| shard.is(other))
-        });
-        std::iter::once(&self.accounts).chain(others.map(|(_, shard)| shard))
+    /// Each database once.
+    pub(crate) fn databases(&self) -> Vec<&Database> {
+        let mut all = vec![&self.accounts];
+        for shard in self.shards.iter() {
+            if !all.iter().any(|other| shard.is(other)) {
+                all.push(shard);
+            }
+        }
+        all
     }
 
     /// Answers when every database does.

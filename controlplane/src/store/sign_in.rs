@@ -89,9 +89,12 @@ impl Store {
     /// When the database fails.
     pub async fn refresh_sign_in(&self, refresh: Refresh<'_>) -> Result<Refreshed> {
         let mut write = self.accounts().write().await?;
+        // Nothing changes yet, but the row is locked: of two who refresh at once, one sees what the
+        // other did.
         let row = sqlx::query(
-            "SELECT user_id, secret_hash, previous_hash, rotated_at_ms FROM sign_ins \
-             WHERE family = $1 AND expires_at_ms > $2",
+            "UPDATE sign_ins SET secret_hash = secret_hash \
+             WHERE family = $1 AND expires_at_ms > $2 \
+             RETURNING user_id, secret_hash, previous_hash, rotated_at_ms",
         )
         .bind(refresh.family)
         .bind(stored(refresh.now_ms)?)

@@ -37,6 +37,25 @@ async fn the_matrix() {
         (Method::GET, format!("/api/v1/channels/{text}/messages"), none.clone(), MEMBERS),
         (Method::POST, format!("/api/v1/channels/{text}/messages"), message.clone(), MEMBERS_MAKE),
         (Method::POST, format!("/api/v1/channels/{voice}/messages"), message, [401, 404, 400, 400]),
+        (
+            Method::PATCH,
+            format!("/api/v1/channels/{text}/messages/1"),
+            json!({ "content": "hi" }),
+            [401, 404, 404, 404],
+        ),
+        (
+            Method::DELETE,
+            format!("/api/v1/channels/{text}/messages/1"),
+            none.clone(),
+            [401, 404, 404, 404],
+        ),
+        (
+            Method::POST,
+            format!("/api/v1/channels/{text}/read"),
+            json!({ "message_id": "1" }),
+            [401, 404, 204, 204],
+        ),
+        (Method::GET, format!("/api/v1/guilds/{guild}/messages/search?q=hi"), none.clone(), MEMBERS),
         (Method::GET, format!("/api/v1/channels/{voice}/voice"), none.clone(), MEMBERS),
         (Method::GET, format!("/api/v1/channels/{text}/voice"), none.clone(), [401, 404, 400, 400]),
         (
