@@ -7,7 +7,6 @@ import { P, mayIn } from "../../permissions.js";
 import { categories, parentOf } from "../../arrange.js";
 import { ask, form, field, select } from "../dialogs.js";
 import { openTabs } from "../tabs.js";
-import { toast } from "../toasts.js";
 import { overwrites } from "./overwrites.js";
 
 const KBIT = 1_000;
@@ -59,13 +58,13 @@ function overview(channelId, close) {
     ],
     action: "Save",
     testid: "channel-save",
+    done: "Saved",
     submit: async () => {
       const wanted = { name: name.value.trim() };
       if (channel.kind === "text") wanted.topic = topic.value.trim();
       if (!category && parent.value !== (parentOf(guild, channel) ?? "")) wanted.parent_id = parent.value || null;
       if (voice) Object.assign(wanted, { user_limit: Number(limit.value), bitrate: Number(bitrate.value), voice_mode: mode.value });
       await request("PATCH", `/channels/${channelId}`, wanted);
-      toast("The channel was changed.", "success");
     },
   });
   return { element: h("div", { class: "settings" }, change, end(channel, close)) };

@@ -5,7 +5,6 @@ import { state } from "../../store.js";
 import { call as request } from "../../api.js";
 import { forgetGuild } from "../../events.js";
 import { ask, form, field, select } from "../dialogs.js";
-import { toast } from "../toasts.js";
 
 /** Makes the tab. */
 export function overview(guildId, close) {
@@ -15,10 +14,8 @@ export function overview(guildId, close) {
     fields: [field("Name", name)],
     action: "Save",
     testid: "guild-save",
-    submit: async () => {
-      await request("PATCH", `/guilds/${guildId}`, { name: name.value.trim() });
-      toast("The guild has its new name.", "success");
-    },
+    done: "Saved",
+    submit: () => request("PATCH", `/guilds/${guildId}`, { name: name.value.trim() }),
   });
   const owner = guild.owner_id === state.user.id;
   return { element: h("div", { class: "settings" }, rename, owner && transfer(guild), owner && end(guild, close)) };
