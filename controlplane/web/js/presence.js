@@ -64,8 +64,8 @@ export function follow(gateway) {
   let online = false;
   on(["gateway"], () => {
     const now = state.gateway === "online";
-    // A session that begins is online; one that went on may have missed what was told.
-    if (now && !online) told = settings.status === "online" ? "online" : "";
+    // A session begins as online; one that goes on may have missed what was told.
+    if (now && !online && told !== "online") told = "";
     online = now;
     tell(gateway);
   });

@@ -102,7 +102,7 @@ export function panel() {
 }
 
 function wordOf(status) {
-  return STATUSES.find(([id]) => id === status)?.[1] ?? "Online";
+  return STATUSES.find(([id]) => id === status)?.[1] ?? "Offline";
 }
 
 function statusMenu(anchor) {
