@@ -3,7 +3,7 @@
 
 import { h, fill } from "../dom.js";
 import { icon } from "../icons.js";
-import { state, on, changed, currentGuild, firstIdAt } from "../store.js";
+import { byName, state, on, changed, currentGuild, firstIdAt } from "../store.js";
 import { call as request } from "../api.js";
 import { P, mayIn } from "../permissions.js";
 import { arranged } from "../arrange.js";
@@ -98,7 +98,7 @@ export function search({ onPick }) {
   function options() {
     const guild = currentGuild();
     if (!guild) return;
-    const people = [...guild.members.values()].sort((a, b) => a.name.localeCompare(b.name)).map((member) => [member.id, member.name]);
+    const people = [...guild.members.values()].sort(byName).map((member) => [member.id, member.name]);
     const places = arranged(guild).filter((channel) => channel.kind === "text" && mayIn(channel, P.READ_MESSAGE_HISTORY)).map((channel) => [channel.id, `#${channel.name}`]);
     refill(from, [["", "Anybody"], ...people]);
     refill(place, [["", "All channels"], ...places]);

@@ -2,7 +2,7 @@
 
 import { h, fill, setAttribute } from "../../dom.js";
 import { icon } from "../../icons.js";
-import { state, on, findChannel, nameOf } from "../../store.js";
+import { byName, state, on, findChannel, nameOf } from "../../store.js";
 import { call as request } from "../../api.js";
 import { PERMISSIONS, P, has, inChannel, outranks, rules } from "../../permissions.js";
 import { avatar } from "../avatar.js";
@@ -43,7 +43,7 @@ export function overwrites(channelId) {
       render();
     };
     const roles = guild.roles.filter((role) => !taken.has(role.id) && rules(guild, role)).map((role) => ({ label: role.name, sign: roleDot(role), testid: `overwrite-role-${role.id}`, act: () => pick("role", role.id) }));
-    const members = [...guild.members.values()].filter((member) => !taken.has(member.id) && outranks(guild, member.id)).sort((a, b) => a.name.localeCompare(b.name));
+    const members = [...guild.members.values()].filter((member) => !taken.has(member.id) && outranks(guild, member.id)).sort(byName);
     openMenu(add, { label: "Role or member", items: [...roles, "line", ...members.map((member) => ({ label: member.name, sign: avatar(member.id, member.name, "tiny"), testid: `overwrite-member-${member.id}`, act: () => pick("member", member.id) }))] });
   }
 

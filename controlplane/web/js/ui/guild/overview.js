@@ -1,7 +1,7 @@
 //! Settings of a guild: its name, who owns it, and its end.
 
 import { h } from "../../dom.js";
-import { state } from "../../store.js";
+import { byName, state } from "../../store.js";
 import { call as request } from "../../api.js";
 import { forgetGuild } from "../../events.js";
 import { ask, form, field, select } from "../dialogs.js";
@@ -22,7 +22,7 @@ export function overview(guildId, close) {
 }
 
 function transfer(guild) {
-  const others = [...guild.members.values()].filter((member) => member.id !== state.user.id).sort((a, b) => a.name.localeCompare(b.name));
+  const others = [...guild.members.values()].filter((member) => member.id !== state.user.id).sort(byName);
   if (others.length === 0) return null;
   const heir = select({ options: [["", "Choose a member"], ...others.map((member) => [member.id, member.name])], value: "", testid: "transfer-to", label: "New owner" });
   const go = h("button", { class: "secondary", type: "button", "data-testid": "transfer", onClick: () => heir.value && confirmTransfer(guild, heir.value) }, "Transfer");
