@@ -9,13 +9,15 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use hype_protocol::id::AuditId;
 use hype_protocol::identity::{self, Authority, Identity, Role, Subject};
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 
 use crate::app::{App, Shared};
 use crate::config::roles::Role as Does;
 use crate::config::{self, Config};
+use crate::domain::audit;
 use crate::domain::auth::password::Passwords;
 use crate::domain::auth::token::Tokens;
 use crate::event::{Bus, relay};
@@ -23,13 +25,15 @@ use crate::gateway::Gateway;
 use crate::http::limit::Limits;
 use crate::http::{self, serve, tls};
 use crate::store::database::Connections;
-use crate::store::snowflake::{Snowflakes, unix_ms};
+use crate::store::snowflake::{self, Snowflakes, unix_ms};
 use crate::store::{self, Store};
 use crate::voice::{self, Voice};
 use crate::{Environment, Nodes, error};
 
 /// How often expired sign-ins and idempotency keys are forgotten.
 const CLEANING_PERIOD: Duration = Duration::from_secs(3600);
+/// When to try again to remove what was deleted, after the database failed.
+const DOOMED_RETRY: Duration = Duration::from_secs(5);
 /// How long the store may take to close; the log holds whatever it could not write back.
 const CLOSE_TIMEOUT: Duration = Duration::from_millis(500);
 
@@ -164,6 +168,10 @@ pub async fn run(
     let mut background = JoinSet::new();
     if app.config.roles.has(Does::Api) {
         background.spawn(clean(Arc::clone(&app)));
+        background.spawn(remove_doomed(Arc::clone(&app)));
+    }
+    if app.config.roles.knows_sessions() {
+        background.spawn(voice::enforce::run(Arc::clone(&app), app.bus.subscribe()));
     }
     if app.config.roles.has(Does::Events) {
         background.spawn(relay::run(app.store.clone(), app.bus.clone()));
@@ -244,6 +252,7 @@ async fn build(
         ids,
         tokens,
         passwords,
+        doomed: Notify::new(),
         bus,
         voice,
         metrics,
@@ -261,10 +270,36 @@ async fn clean(app: Shared) {
             Ok(forgotten) => tracing::info!(forgotten, "expired sign-ins forgotten"),
             Err(cause) => tracing::warn!(%cause, "expired sign-ins could not be forgotten"),
         }
+        let before = AuditId(snowflake::first_at_ms(unix_ms().saturating_sub(audit::KEPT_MS)));
+        for shard in app.store.shards() {
+            if let Err(cause) = shard.forget_audit(before).await {
+                tracing::warn!(%cause, "old entries of audit logs could not be forgotten");
+            }
+        }
         let before_ms = unix_ms().saturating_sub(http::IDEMPOTENCY_KEPT_MS);
         if let Err(cause) = app.store.forget_idempotency_keys(before_ms).await {
             tracing::warn!(%cause, "old idempotency keys could not be forgotten");
         }
+    }
+}
+
+/// Removes what deleted channels and guilds left behind: at once, and what another replica left when
+/// it died.
+async fn remove_doomed(app: Shared) {
+    loop {
+        let wait = match app.store.remove_doomed().await {
+            Ok(0) => CLEANING_PERIOD,
+            Ok(removed) => {
+                tracing::info!(removed, "rows of deleted channels and guilds removed");
+                CLEANING_PERIOD
+            }
+            Err(cause) => {
+                tracing::warn!(%cause, "rows of deleted channels and guilds are left for later");
+                DOOMED_RETRY
+            }
+        };
+        // Whether something was deleted or it is time makes no difference.
+        let _ = tokio::time::timeout(wait, app.doomed.notified()).await;
     }
 }
 

@@ -146,6 +146,13 @@ CREATE TABLE audit_log (
 );
 CREATE INDEX audit_log_by_guild ON audit_log (guild_id, id DESC);
 
+-- Deleted channels, and guilds (channel 0), whose messages and other rows are still to be removed.
+CREATE TABLE doomed (
+    guild_id       BIGINT NOT NULL,
+    channel_id     BIGINT NOT NULL,
+    PRIMARY KEY (guild_id, channel_id)
+);
+
 -- How far somebody has read a channel.
 CREATE TABLE read_marks (
     user_id        BIGINT NOT NULL,

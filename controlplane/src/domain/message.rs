@@ -2,6 +2,7 @@
 
 use hype_protocol::gateway::{ChannelKind, Event, Message};
 use hype_protocol::id::{ChannelId, MessageId, UserId};
+use hype_protocol::permission::Permissions;
 
 use crate::app::App;
 use crate::domain::{auth, member, search, text};
@@ -13,14 +14,14 @@ use crate::store::snowflake;
 /// Sends a message.
 ///
 /// # Errors
-/// [`Error::NotFound`] for strangers, [`Error::NotATextChannel`], [`Error::InvalidRequest`].
+/// [`Error::NotFound`] for who may not see the channel, [`Error::MissingPermission`], [`Error::NotATextChannel`], [`Error::InvalidRequest`].
 pub async fn send(
     app: &App,
     user: UserId,
     channel: ChannelId,
     content: &str,
 ) -> Result<Message, Error> {
-    let channel = member::channel(app, channel, user).await?;
+    let channel = member::channel(app, channel, user, Permissions::SEND_MESSAGES).await?;
     if channel.kind != ChannelKind::Text {
         return Err(Error::NotATextChannel);
     }
@@ -49,7 +50,7 @@ pub async fn send(
 /// Some messages of a channel, newest first.
 ///
 /// # Errors
-/// [`Error::NotFound`] for strangers.
+/// [`Error::NotFound`] for who may not see the channel, [`Error::MissingPermission`].
 pub async fn page(
     app: &App,
     user: UserId,
@@ -57,6 +58,6 @@ pub async fn page(
     page: Page,
     limit: u32,
 ) -> Result<Vec<Message>, Error> {
-    let channel = member::channel(app, channel, user).await?;
+    let channel = member::channel(app, channel, user, Permissions::READ_MESSAGE_HISTORY).await?;
     Ok(app.store.messages(channel.id, page, limit).await?)
 }

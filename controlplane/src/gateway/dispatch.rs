@@ -71,6 +71,12 @@ async fn route(app: &Shared, published: &Published, targets: &mut Vec<Arc<Sessio
     for session in &*targets {
         session.deliver(body.clone());
     }
+    if let Event::GuildRemoved { guild_id } = &published.event {
+        let mut registry = app.gateway.registry();
+        for session in &*targets {
+            registry.unfollow(session, *guild_id);
+        }
+    }
 }
 
 fn select(app: &Shared, audience: &Audience, targets: &mut Vec<Arc<Session>>) {

@@ -74,6 +74,18 @@ impl Registry {
         }
     }
 
+    /// From now on the session hears nothing of the guild.
+    pub(super) fn unfollow(&mut self, session: &Arc<Session>, guild: GuildId) {
+        let Some(entry) = self.by_key.get_mut(&session.key) else { return };
+        entry.guilds.retain(|other| *other != guild);
+        if let Some(members) = self.by_guild.get_mut(&guild) {
+            members.remove(&session.number);
+            if members.is_empty() {
+                self.by_guild.remove(&guild);
+            }
+        }
+    }
+
     /// Removes a session and ends it: also for a connection that has just found it.
     pub(super) fn remove(&mut self, key: &str, code: CloseCode) {
         let Some(Entry { session, guilds }) = self.by_key.remove(key) else { return };

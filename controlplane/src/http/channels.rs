@@ -5,20 +5,17 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use hype_protocol::gateway::{Message, VoiceState};
 use hype_protocol::id::{ChannelId, MessageId};
+use hype_protocol::permission::Permissions;
 use serde::Deserialize;
 use utoipa::{IntoParams, ToSchema};
 
 use super::document::Refused;
-use super::extract::{Body, Caller, Id, Search};
+use super::extract::{Body, Caller, Id, Search, page_limit};
 use super::idempotency::IdempotencyKey;
 use crate::app::Shared;
 use crate::domain::{guild, member, message};
 use crate::error::{Error, code};
 use crate::store::message::Page;
-
-/// Messages on a page when the client names no limit, and the most that it can name.
-const DEFAULT_LIMIT: u32 = 50;
-const MAX_LIMIT: u32 = 100;
 
 /// Which messages.
 #[derive(Deserialize, IntoParams)]
@@ -40,7 +37,7 @@ pub(super) struct PageQuery {
 #[utoipa::path(
     get, path = "/api/v1/channels/{channel}/messages", tag = "channels",
     params(("channel" = ChannelId, Path), PageQuery),
-    responses((status = 200, body = Vec<Message>))
+    responses((status = 200, body = Vec<Message>), Refused::<code::MissingPermission>)
 )]
 pub(super) async fn messages(
     State(app): State<Shared>,
@@ -56,10 +53,7 @@ pub(super) async fn messages(
             return Err(Error::invalid("give `before` or `after`, not both"));
         }
     };
-    let limit = query.limit.unwrap_or(DEFAULT_LIMIT);
-    if !(1..=MAX_LIMIT).contains(&limit) {
-        return Err(Error::invalid(format!("limit must be 1 to {MAX_LIMIT}")));
-    }
+    let limit = page_limit(query.limit)?;
     Ok(Json(message::page(&app, caller.0, id, page, limit).await?))
 }
 
@@ -78,7 +72,10 @@ pub(super) struct NewMessage {
     post, path = "/api/v1/channels/{channel}/messages", tag = "channels",
     params(("channel" = ChannelId, Path), IdempotencyKey),
     request_body = NewMessage,
-    responses((status = 201, body = Message), Refused::<code::NotATextChannel>)
+    responses(
+        (status = 201, body = Message),
+        Refused::<(code::NotATextChannel, code::MissingPermission)>
+    )
 )]
 pub(super) async fn send(
     State(app): State<Shared>,
@@ -102,6 +99,6 @@ pub(super) async fn voice(
     caller: Caller,
     Id(id): Id<ChannelId>,
 ) -> Result<Json<Vec<VoiceState>>, Error> {
-    let channel = member::voice_channel(&app, id, caller.0).await?;
+    let channel = member::voice_channel(&app, id, caller.0, Permissions::NONE).await?;
     Ok(Json(guild::voice_states(&app, channel.guild_id, channel.id)))
 }

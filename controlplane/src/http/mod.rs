@@ -9,15 +9,20 @@ mod docs;
 mod document;
 mod extract;
 mod files;
+mod guild_channels;
 mod guilds;
 mod idempotency;
+mod invites;
 pub mod limit;
+mod members;
 mod observe;
 mod operations;
 mod proxy;
+mod roles;
 pub mod serve;
 mod standing;
 pub mod tls;
+mod voice;
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
@@ -51,14 +56,29 @@ fn api() -> OpenApiRouter<Shared> {
         .routes(routes!(accounts::log_out))
         .routes(routes!(accounts::me))
         .routes(routes!(guilds::list, guilds::create))
-        .routes(routes!(guilds::get))
-        .routes(routes!(guilds::create_channel))
-        .routes(routes!(guilds::create_invite))
-        .routes(routes!(guilds::change_voice))
-        .routes(routes!(guilds::preview_invite))
-        .routes(routes!(guilds::accept_invite))
+        .routes(routes!(guilds::get, guilds::change, guilds::delete))
+        .routes(routes!(guilds::audit_log))
+        .routes(routes!(members::list))
+        .routes(routes!(members::leave))
+        .routes(routes!(members::change, members::kick))
+        .routes(routes!(members::change_voice))
+        .routes(routes!(members::bans))
+        .routes(routes!(members::ban, members::unban))
+        .routes(routes!(roles::list, roles::create))
+        .routes(routes!(roles::change, roles::delete))
+        .routes(routes!(guild_channels::create, guild_channels::order))
+        .routes(routes!(guild_channels::get, guild_channels::change, guild_channels::delete))
+        .routes(routes!(guild_channels::set_overwrite, guild_channels::remove_overwrite))
+        .routes(routes!(guild_channels::members))
+        .routes(routes!(invites::list, invites::create))
+        .routes(routes!(invites::revoke))
+        .routes(routes!(invites::preview))
+        .routes(routes!(invites::accept))
         .routes(routes!(channels::messages, channels::send))
         .routes(routes!(channels::voice))
+        .routes(routes!(voice::join))
+        .routes(routes!(voice::leave))
+        .routes(routes!(voice::sfu_node))
         .routes(routes!(operations::enroll))
 }
 

@@ -109,7 +109,7 @@ impl Store {
     ///
     /// # Errors
     /// When the database fails.
-    pub(super) async fn guild_of_channel(&self, channel: ChannelId) -> Result<Option<GuildId>> {
+    pub async fn guild_of_channel(&self, channel: ChannelId) -> Result<Option<GuildId>> {
         if let Some(guild) = self.directory.channels.get(&channel) {
             return Ok(Some(guild));
         }
@@ -147,7 +147,7 @@ impl Store {
     ///
     /// # Errors
     /// When the database fails.
-    pub(super) async fn undirect_channel(&self, channel: ChannelId) -> Result<()> {
+    pub(crate) async fn undirect_channel(&self, channel: ChannelId) -> Result<()> {
         let query = sqlx::query("DELETE FROM channel_directory WHERE channel_id = $1");
         self.accounts.execute(query.bind(key(channel.0))).await?;
         self.directory.channels.forget(&channel);

@@ -12,7 +12,7 @@ use super::{Error, Result, Store, event, key, loaded, stored};
 use crate::event::Audience;
 
 /// How often a change follows a guild that moves meanwhile.
-const MOVES: usize = 4;
+pub(super) const MOVES: usize = 4;
 
 /// The change. Dropped without [`Self::commit`] it never was.
 #[derive(Debug)]

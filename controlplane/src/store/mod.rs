@@ -2,9 +2,13 @@
 //! PostgreSQL and SQLite. Accounts, with the directory of what is where, are in one database; guilds
 //! are spread over one to sixteen shards. They may all be one database, and are by default.
 
+pub mod access;
+pub mod audit;
+pub mod ban;
 pub mod channel;
 pub mod database;
 pub mod directory;
+pub mod doomed;
 pub mod event;
 pub mod guild;
 pub mod guild_write;

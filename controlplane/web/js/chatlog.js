@@ -14,7 +14,7 @@ let nextPending = 1;
 export function log(channelId) {
   let entry = state.messages.get(channelId);
   if (!entry) {
-    entry = { items: [], pending: [], complete: false, live: true, loading: false, loaded: false, failed: "", turn: 0 };
+    entry = { items: [], pending: [], complete: false, live: true, loading: false, loaded: false, failed: "", turn: 0, barred: false };
     state.messages.set(channelId, entry);
   }
   return entry;
@@ -22,6 +22,15 @@ export function log(channelId) {
 
 function reset(entry, live) {
   Object.assign(entry, { items: [], complete: false, live, loaded: false, loading: false, failed: "", turn: entry.turn + 1 });
+}
+
+/** Who may not read the history has all there is: what comes live. */
+export function setHistory(entry, allowed) {
+  if (!allowed) Object.assign(entry, { barred: true, loaded: true, complete: true });
+  else if (entry.barred) {
+    entry.barred = false;
+    reset(entry, true);
+  }
 }
 
 /** After a gap in events nothing here can be trusted; what is shown is read again. */

@@ -91,6 +91,13 @@ export function compareIds(a, b) {
   return a.length - b.length || (a < b ? -1 : a > b ? 1 : 0);
 }
 
+const NAMES = new Intl.Collator();
+
+/** Order of people by their names. */
+export function byName(a, b) {
+  return NAMES.compare(a.name, b.name);
+}
+
 /** The first moment of the server's ids, in Unix milliseconds. */
 const EPOCH_MS = 1_735_689_600_000;
 const TIME_SHIFT = 21n;
@@ -137,7 +144,7 @@ export function voicesIn(channelId) {
     if (voice.channel_id === channelId) byUser.set(voice.user_id, voice);
   }
   return [...byUser.values()].sort((a, b) =>
-    nameOf(a.guild_id, a.user_id).localeCompare(nameOf(b.guild_id, b.user_id)) || compareIds(a.user_id, b.user_id));
+    NAMES.compare(nameOf(a.guild_id, a.user_id), nameOf(b.guild_id, b.user_id)) || compareIds(a.user_id, b.user_id));
 }
 
 /** True when others decided that the person is not heard: a moderator, or a missing permission. */

@@ -18,7 +18,7 @@ export function account(close) {
     h(
       "div",
       { class: "button-row" },
-      h("button", { class: "secondary", type: "button", "data-testid": "change-password", onClick: askForPassword }, icon("lock"), "Change the password"),
+      h("button", { class: "secondary", type: "button", "data-testid": "change-password", onClick: askForPassword }, icon("lock"), "Change password"),
       h("button", { class: "secondary", type: "button", "data-testid": "sign-out", onClick: leave }, icon("exit"), "Sign out"),
       h("button", { class: "secondary danger-text", type: "button", "data-testid": "sign-out-everywhere", onClick: () => askToLeaveEverywhere(close) }, "Sign out everywhere"),
     ),

@@ -11,6 +11,7 @@ import * as chatlog from "../chatlog.js";
 import * as route from "../route.js";
 import { composer } from "./composer.js";
 import { makeRow, updateRow, edit } from "./message.js";
+import { walkMessages, settleStop } from "./walk.js";
 
 const GROUP_MS = 7 * 60_000;
 const NEAR_PX = 80;
@@ -21,11 +22,12 @@ const SHOWN_MS = 2_500;
 export function chat() {
   const list = h("div", { class: "messages", role: "log", "aria-live": "polite", "aria-label": "Messages", "data-testid": "messages" });
   const start = h("div", { class: "chat-start" });
-  const scroller = h("div", { class: "chat-scroll", tabindex: "0", "aria-label": "Messages" }, start, list);
+  const scroller = h("div", { class: "chat-scroll" }, start, list);
   const jump = h("button", { class: "jump", hidden: true, "data-testid": "jump", onClick: () => toNewest() });
   const field = composer({ send, editLast });
   const element = h("section", { class: "chat" }, scroller, jump, field.element);
 
+  walkMessages(list);
   let channel = null;
   let atEnd = true;
   let newest = null;
@@ -74,13 +76,16 @@ export function chat() {
     channel = current;
     field.render(channel);
     const entry = chatlog.log(channel.id);
+    const history = mayIn(channel, P.READ_MESSAGE_HISTORY);
+    chatlog.setHistory(entry, history);
     if (!target && !entry.loaded && !entry.loading && !entry.failed) chatlog.load(channel.id);
     const before = { height: scroller.scrollHeight, top: scroller.scrollTop, first: list.firstChild?.dataset.testid };
     const oldNewest = newest;
-    renderStart(entry);
+    renderStart(entry, history);
     const rows = [...entry.items.map(known), ...(entry.live ? entry.pending.map(pending) : [])];
     group(rows, readBefore);
     keyed(list, rows, (row) => row.key, makeRow, (node, row) => updateRow(node, row, channel.id));
+    settleStop(list);
     newest = rows.at(-1)?.key ?? null;
     if (target) show(entry);
     else if (atEnd && entry.live) toEnd();
@@ -152,8 +157,7 @@ export function chat() {
     return scroller.scrollHeight - scroller.scrollTop - scroller.clientHeight > 2 * scroller.clientHeight;
   }
 
-  function renderStart(entry) {
-    const history = mayIn(channel, P.READ_MESSAGE_HISTORY);
+  function renderStart(entry, history) {
     const sign = JSON.stringify([channel.id, channel.name, channel.topic, entry.complete, entry.loading, entry.failed, history]);
     if (start.dataset.sign === sign) return;
     start.dataset.sign = sign;

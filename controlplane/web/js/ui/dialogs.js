@@ -37,20 +37,27 @@ export function openDialog({ title, content, wide = false, large = false, testid
   return close;
 }
 
-/** A form that runs `submit` and shows its error; the button rests meanwhile. */
-export function form({ fields, action, testid, submit, danger = false }) {
+/**
+ * A form that runs `submit` and shows its error; the button rests meanwhile. One that stays open
+ * says `done` afterwards.
+ */
+export function form({ fields, action, testid, submit, danger = false, done = null }) {
+  const said = h("span", { class: "form-done", role: "status" });
   const error = h("p", { class: "form-error", role: "alert" });
   const button = h("button", { class: danger ? "danger" : "primary", type: "submit", "data-testid": testid }, action);
   return h(
     "form",
     {
       class: "form",
+      onInput: () => fill(said),
       onSubmit: async (event) => {
         event.preventDefault();
         button.disabled = true;
         fill(error);
+        fill(said);
         try {
           await submit();
+          fill(said, done);
         } catch (problem) {
           fill(error, problem.message);
         } finally {
@@ -60,7 +67,7 @@ export function form({ fields, action, testid, submit, danger = false }) {
     },
     fields,
     error,
-    h("div", { class: "form-actions" }, button),
+    h("div", { class: "form-actions" }, said, button),
   );
 }
 

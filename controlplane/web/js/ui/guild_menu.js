@@ -48,7 +48,7 @@ function askToLeave(guild) {
 
 /** True when there is something in a channel's menu. */
 export function hasChannelMenu(channel) {
-  return mayIn(channel, P.MANAGE_CHANNELS) || mayIn(channel, P.MANAGE_ROLES);
+  return mayIn(channel, P.MANAGE_CHANNELS);
 }
 
 /** The menu of a channel or category. */

@@ -2,7 +2,7 @@
 
 import { h, keyed, clearKeyed, fill, setAttribute, setText } from "../dom.js";
 import { icon } from "../icons.js";
-import { state, on, currentGuild } from "../store.js";
+import { byName, state, on, currentGuild } from "../store.js";
 import { colourOf, highestRole } from "../permissions.js";
 import { statusOf, statusWords } from "../presence.js";
 import { avatarWithStatus } from "./avatar.js";
@@ -16,6 +16,14 @@ const MOST_OFFLINE = 200;
 export function members() {
   const element = h("aside", { class: "members", "aria-label": "Members" });
   let shown = null;
+  let frame = null;
+  // Of a crowd, many come and go within one frame.
+  const soon = () => {
+    frame ??= requestAnimationFrame(() => {
+      frame = null;
+      render();
+    });
+  };
   const render = () => {
     const guild = currentGuild();
     if (guild?.id !== shown) clearKeyed(element);
@@ -31,13 +39,13 @@ export function members() {
       keyed(list, group.people, (one) => one.id, (one) => makeMember(guild.id, one.id), (button, one) => update(button, guild, one, inVoice.get(one.id)));
     });
   };
-  return { element, render, stop: on(["guilds", "route", "voice", "user", "presence"], render) };
+  return { element, render, stop: on(["guilds", "route", "voice", "user", "presence"], soon) };
 }
 
 function groupsOf(guild, inVoice) {
   const byRole = new Map(guild.roles.map((role) => [role.id, []]));
   const offline = [];
-  for (const member of [...guild.members.values()].sort((a, b) => a.name.localeCompare(b.name))) {
+  for (const member of [...guild.members.values()].sort(byName)) {
     // Whoever talks is there, even before word of his presence came.
     if (statusOf(guild, member.id) === "offline" && !inVoice.has(member.id)) offline.push(member);
     else byRole.get(highestRole(guild, member)?.id ?? guild.id)?.push(member);

@@ -24,11 +24,11 @@ export function makeRow(row) {
   const body = h("div", { class: "message-body" });
   const day = h("div", { class: "day", role: "separator" });
   const fresh = h("div", { class: "day fresh", role: "separator", hidden: true }, "New");
-  const author = h("button", { class: "message-author", type: "button" }, row.author.name);
+  const author = h("button", { class: "message-author", type: "button", tabindex: "-1" }, row.author.name);
   const head = h("div", { class: "message-head" }, author, stamp);
   const fault = h("div", { class: "message-fault", role: "alert", hidden: true });
   const tools = h("div", { class: "message-tools", role: "group", "aria-label": "This message" });
-  const element = h("article", { class: "message", "data-testid": `message-${row.key}` }, day, fresh, avatar(row.author.id, row.author.name), h("div", { class: "message-main" }, head, body, fault), tools);
+  const element = h("article", { class: "message", tabindex: "-1", "data-testid": `message-${row.key}` }, day, fresh, avatar(row.author.id, row.author.name), h("div", { class: "message-main" }, head, body, fault), tools);
   author.addEventListener("click", () => row.message && personMenu(author, row.message.guild_id, row.author.id));
   element.parts = { day, fresh, head, author, body, fault, tools };
   return element;
@@ -79,11 +79,11 @@ function renderTools(element, row, channel) {
   const sign = `${Boolean(row.message)}|${edits}|${erases}`;
   if (tools.dataset.sign === sign) return;
   tools.dataset.sign = sign;
-  const tool = (label, name, testid, act, danger = false) => h("button", { class: danger ? "ghost small menu-danger" : "ghost small", type: "button", "aria-label": label, title: label, "data-testid": `${testid}-${row.key}`, onClick: act }, icon(name));
+  const tool = (label, name, testid, act, danger = false) => h("button", { class: danger ? "ghost small menu-danger" : "ghost small", type: "button", tabindex: "-1", "aria-label": label, title: label, "data-testid": `${testid}-${row.key}`, onClick: act }, icon(name));
   fill(
     tools,
     row.message && tool("Copy the text", "copy", "copy-message", () => copyText(element.message.content).then(() => toast("The text is copied.", "success"))),
-    edits && tool("Edit", "edit", "edit-message", () => edit(element)),
+    edits && tool("Edit", "edit", "edit-message", () => edit(element, () => element.focus())),
     erases && tool("Delete", "trash", "delete-message", () => askToErase(element.message), true),
   );
   tools.hidden = !row.message;

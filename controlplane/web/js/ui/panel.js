@@ -5,7 +5,7 @@ import { h, fill, setText, setAttribute } from "../dom.js";
 import { icon } from "../icons.js";
 import { state, on, findChannel } from "../store.js";
 import { settings } from "../settings.js";
-import { STATUSES, setStatus } from "../presence.js";
+import { STATUSES, ownStatus, setStatus } from "../presence.js";
 import { call, gateway } from "../client.js";
 import { grade, bitrateText } from "../voice/quality.js";
 import * as route from "../route.js";
@@ -55,16 +55,16 @@ export function panel() {
     note.hidden = !words || words === "Connecting…" || words === "Reconnecting…";
     retry.hidden = current !== "retrying" || note.hidden;
     const user = state.user;
-    const shown = state.gateway === "online" ? settings.status : "offline";
+    const shown = state.gateway === "online" ? ownStatus() : "offline";
     const sign = `${user?.id}|${shown}`;
     if (user && face.dataset.sign !== sign) {
       face.dataset.sign = sign;
-      setAttribute(face, "aria-label", `Your status: ${wordOf(settings.status)}`);
+      setAttribute(face, "aria-label", `Your status: ${wordOf(shown)}`);
       setAttribute(face, "title", "Your status");
       fill(face, avatarWithStatus(user.id, user.name, shown));
     }
     setText(name, user?.name ?? "");
-    setText(under, state.gateway === "online" ? (current === "idle" ? wordOf(settings.status) : "In voice") : state.gateway === "offline" ? "Offline, reconnecting…" : "Connecting…");
+    setText(under, state.gateway === "online" ? (current === "idle" ? wordOf(ownStatus()) : "In voice") : state.gateway === "offline" ? "Offline, reconnecting…" : "Connecting…");
     self.classList.toggle("speaking", state.selfSpeaking && !state.call.selfMute && current === "connected");
     renderQuality();
   };
@@ -102,7 +102,7 @@ export function panel() {
 }
 
 function wordOf(status) {
-  return STATUSES.find(([id]) => id === status)?.[1] ?? "Online";
+  return STATUSES.find(([id]) => id === status)?.[1] ?? "Offline";
 }
 
 function statusMenu(anchor) {

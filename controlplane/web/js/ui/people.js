@@ -13,7 +13,7 @@ import { openMenu } from "./menu.js";
 import { roleChip, roleDot } from "./role_sign.js";
 import { toast } from "./toasts.js";
 
-const LONGEST_REASON = 256;
+const LONGEST_REASON = 512;
 
 /** Opens the menu beside `anchor`. */
 export function personMenu(anchor, guildId, userId, at = null) {
@@ -52,7 +52,7 @@ function voiceItems(guild, userId, member) {
   const allowed = (permission) => above && (channel ? mayIn(channel, permission) : may(guild, permission));
   const muted = voice?.flags.server_mute ?? member?.server_mute ?? false;
   const deaf = voice?.flags.server_deaf ?? member?.server_deaf ?? false;
-  const places = arranged(guild).filter((one) => one.kind === "voice" && one.id !== channel?.id && mayIn(one, P.CONNECT));
+  const places = arranged(guild).filter((one) => one.kind === "voice" && one.id !== channel?.id && mayIn(one, P.MOVE_MEMBERS));
   return [
     (voice || muted) && allowed(P.MUTE_MEMBERS) && { label: muted ? "Let speak again" : "Mute for everybody", icon: "microphone", struck: !muted, testid: "moderate-mute", act: () => change({ server_mute: !muted }) },
     (voice || deaf) && allowed(P.DEAFEN_MEMBERS) && { label: deaf ? "Let listen again" : "Deafen", icon: "headphones", struck: !deaf, testid: "moderate-deafen", act: () => change({ server_deaf: !deaf }) },

@@ -3,7 +3,7 @@
 
 import { h, fill } from "../dom.js";
 import { icon } from "../icons.js";
-import { state, on, changed, currentGuild, firstIdAt } from "../store.js";
+import { byName, state, on, changed, currentGuild, firstIdAt } from "../store.js";
 import { call as request } from "../api.js";
 import { P, mayIn } from "../permissions.js";
 import { arranged } from "../arrange.js";
@@ -47,7 +47,7 @@ export function search({ onPick }) {
     const query = queryOf(olderThan);
     const own = (turn += 1);
     if (!olderThan) fill(results);
-    if (query === null) return fill(foot, h("p", { class: "muted" }, "Write some words, or choose a filter."));
+    if (query === null) return fill(foot, h("p", { class: "muted" }, "Write some words, or choose whose messages."));
     fill(foot, h("p", { class: "muted" }, "Searching…"));
     try {
       const answer = await request("GET", `/guilds/${guildId}/messages/search?${query}`);
@@ -70,7 +70,7 @@ export function search({ onPick }) {
     if (place.value) query.set("in", place.value);
     if (after.value) query.set("after", firstIdAt(dayStart(after.value)));
     if (before.value) query.set("before", firstIdAt(dayStart(before.value) + DAY_MS));
-    if ([...query].length === 0) return null;
+    if (!query.has("q") && !query.has("from")) return null;
     if (olderThan) query.set("before", olderThan);
     query.set("limit", String(PAGE));
     return query;
@@ -98,7 +98,7 @@ export function search({ onPick }) {
   function options() {
     const guild = currentGuild();
     if (!guild) return;
-    const people = [...guild.members.values()].sort((a, b) => a.name.localeCompare(b.name)).map((member) => [member.id, member.name]);
+    const people = [...guild.members.values()].sort(byName).map((member) => [member.id, member.name]);
     const places = arranged(guild).filter((channel) => channel.kind === "text" && mayIn(channel, P.READ_MESSAGE_HISTORY)).map((channel) => [channel.id, `#${channel.name}`]);
     refill(from, [["", "Anybody"], ...people]);
     refill(place, [["", "All channels"], ...places]);

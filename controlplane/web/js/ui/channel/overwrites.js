@@ -2,9 +2,9 @@
 
 import { h, fill, setAttribute } from "../../dom.js";
 import { icon } from "../../icons.js";
-import { state, on, findChannel, nameOf } from "../../store.js";
+import { byName, state, on, findChannel, nameOf } from "../../store.js";
 import { call as request } from "../../api.js";
-import { PERMISSIONS, P, has, inChannel } from "../../permissions.js";
+import { PERMISSIONS, P, has, inChannel, outranks, rules } from "../../permissions.js";
 import { avatar } from "../avatar.js";
 import { openMenu } from "../menu.js";
 import { told } from "../people.js";
@@ -42,8 +42,8 @@ export function overwrites(channelId) {
       chosen = { kind, id };
       render();
     };
-    const roles = guild.roles.filter((role) => !taken.has(role.id)).map((role) => ({ label: role.name, sign: roleDot(role), testid: `overwrite-role-${role.id}`, act: () => pick("role", role.id) }));
-    const members = [...guild.members.values()].filter((member) => !taken.has(member.id)).sort((a, b) => a.name.localeCompare(b.name));
+    const roles = guild.roles.filter((role) => !taken.has(role.id) && rules(guild, role)).map((role) => ({ label: role.name, sign: roleDot(role), testid: `overwrite-role-${role.id}`, act: () => pick("role", role.id) }));
+    const members = [...guild.members.values()].filter((member) => !taken.has(member.id) && outranks(guild, member.id)).sort(byName);
     openMenu(add, { label: "Role or member", items: [...roles, "line", ...members.map((member) => ({ label: member.name, sign: avatar(member.id, member.name, "tiny"), testid: `overwrite-member-${member.id}`, act: () => pick("member", member.id) }))] });
   }
 
@@ -53,13 +53,14 @@ export function overwrites(channelId) {
     if (!channel || !guild) return;
     const list = listed(guild, channel);
     const overwrite = (channel.overwrites ?? []).find((one) => one.target_id === chosen.id) ?? { target_id: chosen.id, kind: chosen.kind, allow: "0", deny: "0" };
-    const own = inChannel(guild, state.user.id, channel);
+    // One says only what one may do oneself, and only about those who stand below.
+    const own = below(guild, chosen) ? inChannel(guild, state.user.id, channel) : 0n;
     const next = JSON.stringify([chosen, list, overwrite, guild.roles, String(own)]);
     if (next === sign) return;
     sign = next;
     const focused = element.contains(document.activeElement) ? document.activeElement.dataset.testid : null;
     fill(targets, list.map((target) => targetRow(guild, target)));
-    fill(place, h("p", { class: "muted" }, words(guild, chosen)), groups(guild, channel, overwrite, own), (channel.overwrites ?? []).includes(overwrite) && removal(channel, overwrite));
+    fill(place, h("p", { class: "muted" }, words(guild, chosen)), groups(guild, channel, overwrite, own), below(guild, chosen) && (channel.overwrites ?? []).includes(overwrite) && removal(channel, overwrite));
     if (focused) element.querySelector(`[data-testid="${focused}"]`)?.focus();
   }
 
@@ -121,6 +122,12 @@ export function overwrites(channelId) {
 
   render();
   return { element, stop: on(["guilds"], render) };
+}
+
+function below(guild, { kind, id }) {
+  if (kind === "member") return outranks(guild, id);
+  const role = guild.roles.find((one) => one.id === id);
+  return Boolean(role) && rules(guild, role);
 }
 
 function words(guild, { kind, id }) {

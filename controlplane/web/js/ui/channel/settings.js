@@ -7,7 +7,6 @@ import { P, mayIn } from "../../permissions.js";
 import { categories, parentOf } from "../../arrange.js";
 import { ask, form, field, select } from "../dialogs.js";
 import { openTabs } from "../tabs.js";
-import { toast } from "../toasts.js";
 import { overwrites } from "./overwrites.js";
 
 const KBIT = 1_000;
@@ -15,15 +14,15 @@ const BITRATES = [0, 24, 32, 48, 64, 96, 128, 256];
 
 /** Opens them. They close when the channel is gone, or one may not change it any more. */
 export function openChannelSettings(channel, start = null) {
+  if (!mayIn(channel, P.MANAGE_CHANNELS)) return;
   const tabs = [
-    mayIn(channel, P.MANAGE_CHANNELS) && { id: "overview", label: "Overview", icon: "settings", make: (close) => overview(channel.id, close) },
-    (mayIn(channel, P.MANAGE_ROLES) || mayIn(channel, P.MANAGE_CHANNELS)) && { id: "permissions", label: "Permissions", icon: "shield", make: () => overwrites(channel.id) },
-  ].filter(Boolean);
-  if (tabs.length === 0) return;
+    { id: "overview", label: "Overview", icon: "settings", make: (done) => overview(channel.id, done) },
+    { id: "permissions", label: "Permissions", icon: "shield", make: () => overwrites(channel.id) },
+  ];
   const close = openTabs({ title: channel.name, tabs, testid: "channel-settings", start });
   const off = on(["guilds"], () => {
     const current = findChannel(channel.id);
-    if (current && (mayIn(current, P.MANAGE_CHANNELS) || mayIn(current, P.MANAGE_ROLES))) return;
+    if (current && mayIn(current, P.MANAGE_CHANNELS)) return;
     off();
     close();
   });
@@ -33,8 +32,7 @@ function overview(channelId, close) {
   const channel = findChannel(channelId);
   const guild = state.guilds.get(channel.guild_id);
   const name = h("input", { type: "text", required: true, maxlength: 64, value: channel.name, "data-testid": "channel-rename" });
-  const topic = h("textarea", { rows: "3", maxlength: 1024, "data-testid": "channel-topic" });
-  topic.value = channel.topic ?? "";
+  const topic = h("input", { type: "text", maxlength: 1024, value: channel.topic ?? "", "data-testid": "channel-topic" });
   const parent = select({
     options: [["", "None"], ...categories(guild).map((one) => [one.id, one.name])],
     value: parentOf(guild, channel) ?? "",
@@ -59,13 +57,13 @@ function overview(channelId, close) {
     ],
     action: "Save",
     testid: "channel-save",
+    done: "Saved",
     submit: async () => {
       const wanted = { name: name.value.trim() };
       if (channel.kind === "text") wanted.topic = topic.value.trim();
       if (!category && parent.value !== (parentOf(guild, channel) ?? "")) wanted.parent_id = parent.value || null;
       if (voice) Object.assign(wanted, { user_limit: Number(limit.value), bitrate: Number(bitrate.value), voice_mode: mode.value });
       await request("PATCH", `/channels/${channelId}`, wanted);
-      toast("The channel was changed.", "success");
     },
   });
   return { element: h("div", { class: "settings" }, change, end(channel, close)) };

@@ -3,7 +3,7 @@
 import { h } from "../../dom.js";
 import { call as request } from "../../api.js";
 import { nameOf, state } from "../../store.js";
-import { PERMISSIONS, P } from "../../permissions.js";
+import { PERMISSIONS, P, hexColour } from "../../permissions.js";
 import { avatar } from "../avatar.js";
 import { paged } from "../paged.js";
 import { relative } from "../words.js";
@@ -13,31 +13,24 @@ const FULL = new Intl.DateTimeFormat(undefined, { dateStyle: "full", timeStyle: 
 
 const WORDS = {
   "guild.update": "changed the guild",
-  "guild.transfer": "gave the guild to",
   "channel.create": "created the channel",
   "channel.update": "changed the channel",
   "channel.delete": "deleted the channel",
-  "channel.order": "put the channels in another order",
-  "overwrite.update": "changed the permissions of",
-  "overwrite.set": "changed the permissions of",
-  "overwrite.delete": "took away permissions of",
+  "overwrite.set": "changed what a channel says about",
+  "overwrite.delete": "took away what a channel says about",
   "role.create": "created the role",
   "role.update": "changed the role",
   "role.delete": "deleted the role",
-  "member.update": "changed the roles of",
   "member.roles": "changed the roles of",
+  "member.voice": "changed in voice",
   "member.kick": "kicked",
   "member.ban": "banned",
   "member.unban": "lifted the ban of",
-  "ban.create": "banned",
-  "ban.delete": "lifted the ban of",
   "invite.create": "made an invite",
-  "invite.delete": "ended an invite",
+  "invite.revoke": "ended an invite",
   "message.delete": "deleted a message of",
-  "member.voice": "acted in voice on",
-  "voice.mute": "muted",
-  "voice.update": "changed the voice of",
 };
+
 
 /** Makes the tab. */
 export function audit(guildId) {
@@ -68,30 +61,24 @@ function row(guildId, entry) {
         { class: "row-text" },
         h("span", null, h("b", null, actor), ` ${what} `, target && h("b", null, target)),
         h("span", { class: "muted" }, h("time", { datetime: time.toISOString(), title: FULL.format(time) }, relative(entry.created_at_ms))),
-        changes(guild, entry.detail),
+        entry.reason && h("span", null, `“${entry.reason}”`),
+        changes(guild, entry),
       ),
     ),
   );
 }
 
 /** The name of what was acted on, as far as it is still there or the entry tells it. */
-function targetOf(guild, { target_id: id, detail }) {
-  if (!id || id === "0" || id === guild?.id) return detail?.name?.to ?? (typeof detail?.name === "string" ? detail.name : null);
-  const channel = guild?.channels.find((one) => one.id === id);
-  if (channel) return channel.name;
-  const role = guild?.roles.find((one) => one.id === id);
-  if (role) return role.name;
-  const told = detail?.name?.from ?? detail?.name?.to ?? detail?.name;
-  return guild?.members.get(id)?.name ?? (typeof told === "string" ? told : null);
+function targetOf(guild, { action, target_id: id, changes: fields }) {
+  if (id === guild?.id) return action.startsWith("overwrite") ? "everyone" : (fields?.code?.to ?? fields?.code?.from ?? null);
+  const known = guild?.channels.find((one) => one.id === id) ?? guild?.roles.find((one) => one.id === id) ?? guild?.members.get(id);
+  return known?.name ?? fields?.name?.from ?? fields?.name?.to ?? null;
 }
 
-function changes(guild, detail) {
-  if (!detail || typeof detail !== "object") return null;
-  const lines = Object.entries(detail).map(([key, value]) => {
-    const label = key.replace(/_/g, " ");
-    if (value && typeof value === "object" && ("from" in value || "to" in value)) return `${label}: ${shown(guild, key, value.from)} → ${shown(guild, key, value.to)}`;
-    return `${label}: ${shown(guild, key, value)}`;
-  });
+/** What changed; what something was like when it was made or deleted is not worth the room. */
+function changes(guild, { action, changes: fields }) {
+  if (/\.(create|delete|revoke)$/.test(action) || !fields) return null;
+  const lines = Object.entries(fields).map(([key, { from, to }]) => `${key.replace(/_(id|ms)$/, "").replace(/_/g, " ")}: ${shown(guild, key, from)} → ${shown(guild, key, to)}`);
   return lines.length > 0 && h("ul", { class: "audit-changes" }, lines.map((line) => h("li", null, line)));
 }
 
@@ -101,7 +88,7 @@ function shown(guild, key, value) {
     const set = BigInt(value);
     return PERMISSIONS.filter((one) => (set & P[one.name]) !== 0n).map((one) => one.label).join(", ") || "nothing";
   }
-  if (key === "color") return Number(value) === 0 ? "none" : `#${Number(value).toString(16).padStart(6, "0")}`;
+  if (key === "color") return Number(value) === 0 ? "none" : hexColour(Number(value));
   if (Array.isArray(value)) return value.map((one) => named(guild, one)).join(", ") || "nothing";
   if (typeof value === "object") return JSON.stringify(value);
   if (typeof value === "boolean") return value ? "yes" : "no";

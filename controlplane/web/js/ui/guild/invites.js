@@ -12,12 +12,15 @@ import { paged } from "../paged.js";
 import { toast } from "../toasts.js";
 import { expiryWords } from "../words.js";
 
+const PAGE = 50;
+
 /** Makes the tab. */
 export function invites(guildId) {
   const list = paged({
-    read: () => request("GET", `/guilds/${guildId}/invites`),
+    read: (last) => request("GET", `/guilds/${guildId}/invites?limit=${PAGE}${last ? `&after=${encodeURIComponent(last.code)}` : ""}`),
     row: (invite, reload) => row(guildId, invite, reload),
     empty: "There is no invite at the moment.",
+    size: PAGE,
     testid: "invites",
   });
   const guild = state.guilds.get(guildId);

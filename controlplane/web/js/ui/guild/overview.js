@@ -1,11 +1,10 @@
 //! Settings of a guild: its name, who owns it, and its end.
 
 import { h } from "../../dom.js";
-import { state } from "../../store.js";
+import { byName, state } from "../../store.js";
 import { call as request } from "../../api.js";
 import { forgetGuild } from "../../events.js";
 import { ask, form, field, select } from "../dialogs.js";
-import { toast } from "../toasts.js";
 
 /** Makes the tab. */
 export function overview(guildId, close) {
@@ -15,17 +14,15 @@ export function overview(guildId, close) {
     fields: [field("Name", name)],
     action: "Save",
     testid: "guild-save",
-    submit: async () => {
-      await request("PATCH", `/guilds/${guildId}`, { name: name.value.trim() });
-      toast("The guild has its new name.", "success");
-    },
+    done: "Saved",
+    submit: () => request("PATCH", `/guilds/${guildId}`, { name: name.value.trim() }),
   });
   const owner = guild.owner_id === state.user.id;
   return { element: h("div", { class: "settings" }, rename, owner && transfer(guild), owner && end(guild, close)) };
 }
 
 function transfer(guild) {
-  const others = [...guild.members.values()].filter((member) => member.id !== state.user.id).sort((a, b) => a.name.localeCompare(b.name));
+  const others = [...guild.members.values()].filter((member) => member.id !== state.user.id).sort(byName);
   if (others.length === 0) return null;
   const heir = select({ options: [["", "Choose a member"], ...others.map((member) => [member.id, member.name])], value: "", testid: "transfer-to", label: "New owner" });
   const go = h("button", { class: "secondary", type: "button", "data-testid": "transfer", onClick: () => heir.value && confirmTransfer(guild, heir.value) }, "Transfer");

@@ -2,7 +2,7 @@
 
 import { h, keyed, fill, setText } from "../../dom.js";
 import { icon } from "../../icons.js";
-import { state, on } from "../../store.js";
+import { byName, state, on } from "../../store.js";
 import { colourOf } from "../../permissions.js";
 import { statusOf } from "../../presence.js";
 import { avatarWithStatus } from "../avatar.js";
@@ -24,7 +24,7 @@ export function people(guildId) {
     const guild = state.guilds.get(guildId);
     if (!guild) return;
     const wanted = search.value.trim().toLocaleLowerCase();
-    const found = [...guild.members.values()].filter((member) => member.name.toLocaleLowerCase().includes(wanted)).sort((a, b) => a.name.localeCompare(b.name));
+    const found = [...guild.members.values()].filter((member) => member.name.toLocaleLowerCase().includes(wanted)).sort(byName);
     setText(count, found.length > MOST ? `${found.length} members; the first ${MOST} are shown.` : `${found.length} ${found.length === 1 ? "member" : "members"}`);
     keyed(list, found.slice(0, MOST), (member) => member.id, (member) => row(guildId, member.id), (node, member) => update(node, guild, member));
   }

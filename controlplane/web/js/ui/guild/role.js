@@ -6,7 +6,6 @@ import { state, on } from "../../store.js";
 import { call as request } from "../../api.js";
 import { PERMISSIONS, P, has, inGuild, rules, hexColour } from "../../permissions.js";
 import { ask, form, field, toggle } from "../dialogs.js";
-import { toast } from "../toasts.js";
 import { told } from "../people.js";
 
 const COLOURS = [
@@ -62,10 +61,8 @@ function look(guild, role, may) {
       fields: [field("Name", name)],
       action: "Save name",
       testid: "role-save",
-      submit: async () => {
-        await request("PATCH", `/guilds/${guild.id}/roles/${role.id}`, { name: name.value.trim() });
-        toast("The role has its new name.", "success");
-      },
+      done: "Saved",
+      submit: () => request("PATCH", `/guilds/${guild.id}/roles/${role.id}`, { name: name.value.trim() }),
     }),
     h("div", { class: "field", role: "group", "aria-label": "Colour" }, h("span", { class: "field-label" }, "Colour"), h("div", { class: "colours" }, swatches, own)),
   );
