@@ -97,6 +97,6 @@ pub async fn accept(app: &App, user: UserId, code: &str) -> Result<Guild, Error>
     write.tell(&Audience::Guild(invite.guild), &event).await?;
     write.commit().await?;
     let guild = guild::get(app, user.id, invite.guild).await?;
-    app.bus.publish(Audience::User(user.id), Event::GuildAdded(guild.clone()));
+    app.bus.publish_everywhere(Audience::User(user.id), Event::GuildAdded(guild.clone()));
     Ok(guild)
 }
