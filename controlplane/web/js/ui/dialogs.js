@@ -5,12 +5,12 @@ import { h, fill } from "../dom.js";
 import { icon } from "../icons.js";
 
 /** Opens a dialog. `content` gets the function that closes it. Returns that function. */
-export function openDialog({ title, content, wide = false, testid = null, onClose = null }) {
+export function openDialog({ title, content, wide = false, large = false, testid = null, onClose = null }) {
   const close = () => dialog.close();
   const heading = `dialog-${Math.random().toString(36).slice(2)}`;
   const dialog = h(
     "dialog",
-    { class: wide ? "dialog wide" : "dialog", "aria-labelledby": heading, "data-testid": testid },
+    { class: large ? "dialog large" : wide ? "dialog wide" : "dialog", "aria-labelledby": heading, "data-testid": testid },
     h(
       "header",
       { class: "dialog-head" },
@@ -62,6 +62,51 @@ export function form({ fields, action, testid, submit, danger = false }) {
     error,
     h("div", { class: "form-actions" }, button),
   );
+}
+
+/** Asks before something that cannot be undone. `fields` may ask for more; `submit` does it. */
+export function ask({ title, text, action, testid = null, danger = true, fields = [], submit }) {
+  openDialog({
+    title,
+    testid: "confirm-dialog",
+    content: (close) =>
+      form({
+        fields: [h("p", { class: "muted" }, text), fields],
+        action,
+        danger,
+        testid,
+        submit: async () => {
+          await submit();
+          close();
+        },
+      }),
+  });
+}
+
+/** A switch with its words. `change(on)` may fail: the switch then goes back. */
+export function toggle({ label, hint = null, checked, disabled = false, testid = null, change }) {
+  const input = h("input", {
+    type: "checkbox",
+    role: "switch",
+    class: "switch",
+    checked,
+    disabled,
+    "data-testid": testid,
+    onChange: async () => {
+      try {
+        await change(input.checked);
+      } catch {
+        input.checked = !input.checked;
+      }
+    },
+  });
+  return h("label", { class: "toggle" }, h("span", null, h("b", null, label), hint && h("span", { class: "muted" }, hint)), input);
+}
+
+/** A list to choose from; `options` are `[value, label]`. */
+export function select({ options, value, testid = null, label = null, disabled = false, change = () => null }) {
+  const element = h("select", { "data-testid": testid, "aria-label": label, disabled, onChange: () => change(element.value) }, options.map(([id, words]) => h("option", { value: id, selected: id === value }, words)));
+  return element;
 }
 
 /** A labelled field. */
