@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use hype_protocol::identity;
 use metrics_exporter_prometheus::PrometheusHandle;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
 use crate::config::Config;
 use crate::domain::auth::password::Passwords;
@@ -34,6 +34,8 @@ pub struct App {
     pub passwords: Passwords,
     /// Rate limits.
     pub limits: Limits,
+    /// Something was deleted whose rows are to be removed.
+    pub doomed: Notify,
     /// Tells gateways what happened.
     pub bus: Bus,
     /// Nodes, rooms and voice sessions.

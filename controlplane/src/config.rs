@@ -215,6 +215,12 @@ pub struct Quotas {
     pub members_per_guild: u32,
     /// Invites of a guild.
     pub invites_per_guild: u32,
+    /// Roles of a guild, without that of everybody.
+    pub roles_per_guild: u32,
+    /// Overwrites of a channel.
+    pub overwrites_per_channel: u32,
+    /// Bans of a guild.
+    pub bans_per_guild: u32,
     /// Sign-ins of one person that can be refreshed; one more ends the oldest.
     pub sign_ins_per_user: u32,
 }
@@ -226,6 +232,9 @@ impl Default for Quotas {
             channels_per_guild: 500,
             members_per_guild: 10_000,
             invites_per_guild: 1000,
+            roles_per_guild: 250,
+            overwrites_per_channel: 100,
+            bans_per_guild: 10_000,
             sign_ins_per_user: 50,
         }
     }

@@ -9,6 +9,7 @@ use axum::Json;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use hype_protocol::gateway::ErrorBody;
+use hype_protocol::permission::Permissions;
 use serde::Serialize;
 
 use crate::store;
@@ -31,6 +32,18 @@ pub enum Error {
     /// The caller is known but may not do this.
     #[error("only the owner of the guild may do this")]
     Forbidden,
+    /// The caller lacks these permissions.
+    #[error("this needs a permission that you do not have: {}", names(*.0))]
+    MissingPermission(Permissions),
+    /// The target does not stand below the caller.
+    #[error("you can act only on roles and members below your own highest role")]
+    Outranked,
+    /// The person was banned from the guild.
+    #[error("you are banned from this guild")]
+    Banned,
+    /// The owner wants to leave, or to be put out.
+    #[error("the owner cannot leave a guild: give it to another member first, or delete it")]
+    OwnerStays,
     /// No valid access token.
     #[error("sign in first: the access token is missing, invalid or expired")]
     Unauthenticated,
@@ -102,6 +115,12 @@ pub enum Error {
     Internal(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
 
+/// The names of some permissions.
+fn names(missing: Permissions) -> String {
+    let all = Permissions::ALL.iter().filter(|(_, one)| missing.contains(*one));
+    all.map(|(name, _)| *name).collect::<Vec<_>>().join(", ")
+}
+
 impl Error {
     /// A defect, with what is known of it for the log.
     pub fn internal(cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
@@ -130,6 +149,10 @@ impl Error {
             Self::NoSession => Code::NoSession,
             Self::MethodNotAllowed => Code::MethodNotAllowed,
             Self::Forbidden => Code::Forbidden,
+            Self::MissingPermission(_) => Code::MissingPermission,
+            Self::Outranked => Code::Outranked,
+            Self::Banned => Code::Banned,
+            Self::OwnerStays => Code::OwnerStays,
             Self::Unauthenticated => Code::Unauthenticated,
             Self::WrongCredentials => Code::WrongCredentials,
             Self::InvalidRefreshToken => Code::InvalidRefreshToken,

@@ -9,13 +9,16 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use hype_protocol::id::AuditId;
 use hype_protocol::identity::{self, Authority, Identity, Role, Subject};
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 
 use crate::app::{App, Shared};
 use crate::config::roles::Role as Does;
-use crate::config::{self, Config};
+use crate::config::{self, Config, SealingKey};
+use crate::domain::audit;
+use crate::domain::auth::keys::{self, KeyRing};
 use crate::domain::auth::password::Passwords;
 use crate::domain::auth::token::Tokens;
 use crate::domain::search;
@@ -24,14 +27,15 @@ use crate::gateway::Gateway;
 use crate::http::limit::Limits;
 use crate::http::{self, serve, tls};
 use crate::store::database::Connections;
-use crate::store::event;
-use crate::store::snowflake::{Snowflakes, unix_ms};
+use crate::store::snowflake::{self, Snowflakes, unix_ms};
 use crate::store::{self, Store};
 use crate::voice::{self, Voice};
 use crate::{Environment, Nodes, error};
 
-/// How often expired sign-ins, idempotency keys and old events are forgotten.
+/// How often expired sign-ins, idempotency keys and old audit entries are forgotten.
 const CLEANING_PERIOD: Duration = Duration::from_secs(3600);
+/// When to try again to remove what was deleted, after the database failed.
+const DOOMED_RETRY: Duration = Duration::from_secs(5);
 /// How long the store may take to close; the log holds whatever it could not write back.
 const CLOSE_TIMEOUT: Duration = Duration::from_millis(500);
 
@@ -86,6 +90,9 @@ pub enum Error {
     /// The listening socket broke.
     #[error("serving HTTP failed: {0}")]
     Serve(#[source] io::Error),
+    /// The bus between replicas cannot be used.
+    #[error(transparent)]
+    Bus(#[from] crate::event::nats::Error),
     /// A part did not start.
     #[error("cannot start: {0}")]
     Part(#[from] error::Error),
@@ -117,10 +124,6 @@ impl DataDir {
             Err(TryLockError::WouldBlock) => Err(Error::InUse(path.to_owned())),
             Err(TryLockError::Error(source)) => Err(failed(source)),
         }
-    }
-
-    fn file(&self, name: &str) -> PathBuf {
-        self.path.join(name)
     }
 }
 
@@ -166,10 +169,15 @@ pub async fn run(
     let mut background = JoinSet::new();
     if app.config.roles.has(Does::Api) {
         background.spawn(clean(Arc::clone(&app)));
+        background.spawn(remove_doomed(Arc::clone(&app)));
+    }
+    if app.config.roles.knows_sessions() {
+        background.spawn(voice::enforce::run(Arc::clone(&app), app.bus.subscribe()));
     }
     if app.config.roles.has(Does::Events) {
         background.spawn(relay::run(app.store.clone(), app.bus.clone()));
     }
+    background.spawn(tend_keys(Arc::clone(&app)));
     let tls = tls.map(|certificate| {
         let config = certificate.config();
         background.spawn(certificate.follow());
@@ -208,9 +216,6 @@ async fn build(
     data_dir: &DataDir,
     stopping: watch::Receiver<bool>,
 ) -> Result<Shared, Error> {
-    let token_path = data_dir.file("token.key");
-    let tokens = Tokens::open(&token_path, config.tokens)
-        .map_err(|source| Error::DataDir { path: token_path, source })?;
     let passwords = Passwords::new(&config.argon2)?;
     let store = Store::open(
         &config.store.accounts(&config.data_dir),
@@ -218,12 +223,16 @@ async fn build(
         Connections { sqlite_readers: config.store.readers, postgres: config.store.connections },
     )
     .await?;
+    let sealing = SealingKey::open(config.sealing_key.as_ref(), &data_dir.path)
+        .map_err(|source| Error::DataDir { path: data_dir.path.clone(), source })?;
+    let keys = KeyRing::open(store.clone(), sealing.clone(), config.tokens.access).await?;
+    let tokens = Tokens::new(keys, &sealing, config.tokens);
     match store.index_messages(search::words_of).await? {
         0 => {}
         indexed => tracing::info!(indexed, "messages of an older release can be searched now"),
     }
     let ids = Snowflakes::new(config.id_worker, store.newest_id().await?);
-    let bus = Bus::default();
+    let bus = Bus::open(&config.bus).await?;
     let Environment { coordination, nodes, metrics } = environment;
     let voice = Voice::start(config.control.clone(), coordination, store.clone(), bus.clone());
     let authority = match nodes {
@@ -250,12 +259,24 @@ async fn build(
         ids,
         tokens,
         passwords,
+        doomed: Notify::new(),
         bus,
         voice,
         metrics,
         authority,
         stopping,
     }))
+}
+
+/// Follows the keys of access tokens, which other replicas make too.
+async fn tend_keys(app: Shared) {
+    let mut period = tokio::time::interval(keys::PERIOD);
+    loop {
+        period.tick().await;
+        if let Err(cause) = app.tokens.keys().tend(unix_ms()).await {
+            tracing::warn!(%cause, "signing keys could not be read; those that are known go on");
+        }
+    }
 }
 
 async fn clean(app: Shared) {
@@ -267,15 +288,36 @@ async fn clean(app: Shared) {
             Ok(forgotten) => tracing::info!(forgotten, "expired sign-ins forgotten"),
             Err(cause) => tracing::warn!(%cause, "expired sign-ins could not be forgotten"),
         }
+        let before = AuditId(snowflake::first_at_ms(unix_ms().saturating_sub(audit::KEPT_MS)));
         for shard in app.store.shards() {
-            if let Err(cause) = shard.forget_events(unix_ms().saturating_sub(event::KEPT_MS)).await {
-                tracing::warn!(%cause, "old events could not be forgotten");
+            if let Err(cause) = shard.forget_audit(before).await {
+                tracing::warn!(%cause, "old entries of audit logs could not be forgotten");
             }
         }
         let before_ms = unix_ms().saturating_sub(http::IDEMPOTENCY_KEPT_MS);
         if let Err(cause) = app.store.forget_idempotency_keys(before_ms).await {
             tracing::warn!(%cause, "old idempotency keys could not be forgotten");
         }
+    }
+}
+
+/// Removes what deleted channels and guilds left behind: at once, and what another replica left when
+/// it died.
+async fn remove_doomed(app: Shared) {
+    loop {
+        let wait = match app.store.remove_doomed().await {
+            Ok(0) => CLEANING_PERIOD,
+            Ok(removed) => {
+                tracing::info!(removed, "rows of deleted channels and guilds removed");
+                CLEANING_PERIOD
+            }
+            Err(cause) => {
+                tracing::warn!(%cause, "rows of deleted channels and guilds are left for later");
+                DOOMED_RETRY
+            }
+        };
+        // Whether something was deleted or it is time makes no difference.
+        let _ = tokio::time::timeout(wait, app.doomed.notified()).await;
     }
 }
 

@@ -50,7 +50,8 @@ function prepare(hz) {
   };
 }
 
-const testid = (id) => `[data-testid="${id}"]`;
+/** The selector of a test id. */
+export const testid = (id) => `[data-testid="${id}"]`;
 
 /** One person: a browser process of its own, with a known tone as voice. */
 export class Person {

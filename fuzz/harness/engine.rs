@@ -298,6 +298,7 @@ impl Fuzzed {
                     self_deaf: flag(2),
                     server_mute: flag(4),
                     server_deaf: flag(8),
+                    ..FlagsChange::default()
                 };
                 self.command(Command::Flags { session, change });
             }

@@ -148,6 +148,13 @@ CREATE TABLE audit_log (
 );
 CREATE INDEX audit_log_by_guild ON audit_log (guild_id, id DESC);
 
+-- Deleted channels, and guilds (channel 0), whose messages and other rows are still to be removed.
+CREATE TABLE doomed (
+    guild_id       BIGINT NOT NULL,
+    channel_id     BIGINT NOT NULL,
+    PRIMARY KEY (guild_id, channel_id)
+);
+
 -- How far somebody has read a channel.
 CREATE TABLE read_marks (
     user_id        BIGINT NOT NULL,
@@ -205,7 +212,9 @@ CREATE TABLE consumed (
 -- The directory, beside the accounts. A row may be left over by a crash, but is never missing.
 CREATE TABLE guild_directory (
     guild_id       BIGINT NOT NULL PRIMARY KEY,
-    shard          BIGINT NOT NULL
+    shard          BIGINT NOT NULL,
+    -- 1 while it moves: nobody remembers the shard then.
+    moving         BIGINT NOT NULL DEFAULT 0
 );
 CREATE TABLE channel_directory (
     channel_id     BIGINT NOT NULL PRIMARY KEY,

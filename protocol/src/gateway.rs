@@ -102,6 +102,20 @@ pub enum Request {
         /// The client's ICE ufrag, 4–32 characters.
         ufrag: String,
     },
+    /// Show that one writes in a text channel, for 10 s; answered by an empty object. Wants
+    /// SEND_MESSAGES there, and is refused (`rate_limited`) within 2 s of the last one.
+    #[serde(rename = "typing.start")]
+    TypingStart {
+        /// Where.
+        channel_id: ChannelId,
+    },
+    /// Choose what others see of one while this session is connected: any but `offline`; answered
+    /// by an empty object. Of several sessions `do_not_disturb` wins, then `online`.
+    #[serde(rename = "presence.set")]
+    PresenceSet {
+        /// What they see.
+        status: PresenceStatus,
+    },
     /// Leave the voice channel; answered by an empty object.
     #[serde(rename = "voice.leave")]
     VoiceLeave {
@@ -160,12 +174,14 @@ pub struct VoiceJoin {
 
 /// The purpose of an offer's m-lines, by mid.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct OfferLines {
     /// Sending lines; at most one of each kind.
     #[serde(default)]
     pub sends: Vec<OfferSend>,
     /// Receiving audio lines for voices, in order.
     #[serde(default)]
+    #[cfg_attr(feature = "openapi", schema(value_type = Vec<String>))]
     pub voices: Vec<Mid>,
     /// Receiving video lines, each with its sound, in order.
     #[serde(default)]
@@ -174,8 +190,10 @@ pub struct OfferLines {
 
 /// One sending line.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct OfferSend {
     /// Its tag.
+    #[cfg_attr(feature = "openapi", schema(value_type = String))]
     pub mid: Mid,
     /// What it will carry.
     pub kind: SourceKind,
@@ -183,15 +201,19 @@ pub struct OfferSend {
 
 /// One video slot.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct OfferVideo {
     /// The picture's line.
+    #[cfg_attr(feature = "openapi", schema(value_type = String))]
     pub video: Mid,
     /// The sound's line.
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>))]
     pub sound: Option<Mid>,
 }
 
 /// Answer to `voice.join`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Joined {
     /// The new session.
     pub session_id: SessionId,
@@ -203,10 +225,12 @@ pub struct Joined {
 
 /// Answer to `voice.join_native`: what a client needs to speak ICE and SRTP with the node.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct JoinedNative {
     /// The new session.
     pub session_id: SessionId,
     /// Where to send, in order of preference.
+    #[cfg_attr(feature = "openapi", schema(value_type = Vec<String>))]
     pub addresses: Vec<std::net::SocketAddr>,
     /// The node's ICE ufrag.
     pub ufrag: String,
@@ -217,6 +241,7 @@ pub struct JoinedNative {
     /// Base64 of client key, server key, client salt, server salt (RFC 5764 §4.2's order).
     pub keying: String,
     /// Payload types, extension ids and slot SSRCs that the session uses.
+    #[cfg_attr(feature = "openapi", schema(value_type = Object))]
     pub media: crate::media::SessionMedia,
     /// Everybody in the channel, oneself included.
     pub voice_states: Vec<VoiceState>,
@@ -505,6 +530,9 @@ pub enum Event {
         session_id: SessionId,
         /// Join again, after a random wait of up to 300 ms.
         rejoin: bool,
+        /// Where to join, when a moderator moved the person to another channel.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        move_to: Option<ChannelId>,
         /// For a person.
         message: String,
     },

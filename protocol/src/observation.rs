@@ -41,12 +41,19 @@ pub struct VoiceFlags {
     pub server_mute: bool,
     /// A moderator deafened the person: the engine sends no sound there.
     pub server_deaf: bool,
+    /// The person lacks SPEAK in this channel: the engine drops the microphone's packets. Roles
+    /// and overwrites decide it, so that they and moderators never undo each other.
+    #[serde(default)]
+    pub suppressed: bool,
+    /// The person lacks STREAM in this channel: the engine drops the camera's and the screen's.
+    #[serde(default)]
+    pub no_stream: bool,
 }
 
 impl VoiceFlags {
     /// True when the microphone must not be heard.
     pub fn muted(self) -> bool {
-        self.self_mute || self.server_mute
+        self.self_mute || self.server_mute || self.suppressed
     }
 
     /// True when no sound must be sent to the person.
@@ -67,6 +74,12 @@ pub struct FlagsChange {
     pub server_mute: Option<bool>,
     /// See [`VoiceFlags::server_deaf`].
     pub server_deaf: Option<bool>,
+    /// See [`VoiceFlags::suppressed`].
+    #[serde(default)]
+    pub suppressed: Option<bool>,
+    /// See [`VoiceFlags::no_stream`].
+    #[serde(default)]
+    pub no_stream: Option<bool>,
 }
 
 impl FlagsChange {
@@ -78,6 +91,8 @@ impl FlagsChange {
             self_deaf: self.self_deaf.unwrap_or(flags.self_deaf),
             server_mute: self.server_mute.unwrap_or(flags.server_mute),
             server_deaf: self.server_deaf.unwrap_or(flags.server_deaf),
+            suppressed: self.suppressed.unwrap_or(flags.suppressed),
+            no_stream: self.no_stream.unwrap_or(flags.no_stream),
         }
     }
 }
@@ -127,6 +142,11 @@ pub enum CloseReason {
     Left,
     /// A moderator disconnected it, or it lost the right to be there.
     Removed,
+    /// A moderator moved it: the client joins that room by itself.
+    Moved {
+        /// Where to.
+        to: RoomId,
+    },
     /// The same person joined again elsewhere.
     Replaced,
     /// Nothing authentic was heard for 8 s, or it never connected.

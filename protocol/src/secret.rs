@@ -23,6 +23,7 @@ impl fmt::Debug for BootSecret {
 
 /// An SRTP protection profile (RFC 5764 §4.1.2, RFC 7714 §14.2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum SrtpProfile {
     /// AES-128 in GCM with a 16-byte tag.

@@ -109,6 +109,9 @@ impl Config {
             ("quotas.channels_per_guild", quotas.channels_per_guild),
             ("quotas.members_per_guild", quotas.members_per_guild),
             ("quotas.invites_per_guild", quotas.invites_per_guild),
+            ("quotas.roles_per_guild", quotas.roles_per_guild),
+            ("quotas.overwrites_per_channel", quotas.overwrites_per_channel),
+            ("quotas.bans_per_guild", quotas.bans_per_guild),
             ("quotas.sign_ins_per_user", quotas.sign_ins_per_user),
         ] {
             faults.range(setting, value, 1, 1_000_000);

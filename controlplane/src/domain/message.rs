@@ -4,9 +4,10 @@ use std::collections::HashSet;
 
 use hype_protocol::gateway::{Channel, ChannelKind, Event, Guild, Message, ReadMark};
 use hype_protocol::id::{ChannelId, GuildId, MessageId, UserId};
+use hype_protocol::permission::Permissions;
 
 use crate::app::App;
-use crate::domain::{auth, member, search, text};
+use crate::domain::{auth, member, permission, search, text};
 use crate::error::Error;
 use crate::event::Audience;
 use crate::store::guild_write::GuildWrite;
@@ -19,14 +20,14 @@ pub const MAX_SEARCH_WORDS: usize = 20;
 /// Sends a message.
 ///
 /// # Errors
-/// [`Error::NotFound`] for strangers, [`Error::NotATextChannel`], [`Error::InvalidRequest`].
+/// [`Error::NotFound`] for who may not see the channel, [`Error::MissingPermission`], [`Error::NotATextChannel`], [`Error::InvalidRequest`].
 pub async fn send(
     app: &App,
     user: UserId,
     channel: ChannelId,
     content: &str,
 ) -> Result<Message, Error> {
-    let channel = member::channel(app, channel, user).await?;
+    let channel = member::channel(app, channel, user, Permissions::SEND_MESSAGES).await?;
     if channel.kind != ChannelKind::Text {
         return Err(Error::NotATextChannel);
     }
@@ -55,7 +56,7 @@ pub async fn send(
 /// Some messages of a channel, newest first.
 ///
 /// # Errors
-/// [`Error::NotFound`] for strangers.
+/// [`Error::NotFound`] for who may not see the channel, [`Error::MissingPermission`].
 pub async fn page(
     app: &App,
     user: UserId,
@@ -63,7 +64,7 @@ pub async fn page(
     page: Page,
     limit: u32,
 ) -> Result<Vec<Message>, Error> {
-    let channel = member::channel(app, channel, user).await?;
+    let channel = member::channel(app, channel, user, Permissions::READ_MESSAGE_HISTORY).await?;
     Ok(app.store.messages(channel.id, page, limit).await?)
 }
 
@@ -90,7 +91,7 @@ pub async fn edit(
     id: MessageId,
     content: &str,
 ) -> Result<Message, Error> {
-    let channel = member::channel(app, channel, user).await?;
+    let channel = member::channel(app, channel, user, Permissions::SEND_MESSAGES).await?;
     let content = text::message(content)?;
     let author = auth::me(app, user).await?;
     let (mut write, old) = found(app, &channel, id).await?;
@@ -105,21 +106,21 @@ pub async fn edit(
     Ok(message)
 }
 
-/// Deletes a message: one's own, or any as the guild's owner.
+/// Deletes a message: one's own, or any with MANAGE_MESSAGES.
 ///
 /// # Errors
-/// [`Error::NotFound`] for strangers and unknown messages, [`Error::Forbidden`].
+/// [`Error::NotFound`] for strangers and unknown messages, [`Error::MissingPermission`].
 pub async fn delete(
     app: &App,
     user: UserId,
     channel: ChannelId,
     id: MessageId,
 ) -> Result<(), Error> {
-    let channel = member::channel(app, channel, user).await?;
-    let moderates = app.store.guild_owner(channel.guild_id).await? == Some(user);
+    let found_in = member::in_channel(app, channel, user).await?;
+    let channel = found_in.channel;
     let (mut write, message) = found(app, &channel, id).await?;
-    if message.author.id != user && !moderates {
-        return Err(Error::Forbidden);
+    if message.author.id != user {
+        member::check(found_in.permissions, Permissions::MANAGE_MESSAGES)?;
     }
     write.delete_message(id).await?;
     let (guild_id, channel_id) = (channel.guild_id, channel.id);
@@ -156,12 +157,15 @@ pub async fn find(
     guild: GuildId,
     wanted: Wanted,
 ) -> Result<Vec<Message>, Error> {
-    member::require(app, guild, user).await?;
     let channels = match wanted.channel {
-        Some(id) if member::channel(app, id, user).await?.guild_id == guild => Some(vec![id]),
-        Some(_) => return Err(Error::NotFound),
-        // Every member sees every channel.
-        None => None,
+        Some(id) => {
+            let channel = member::channel(app, id, user, Permissions::READ_MESSAGE_HISTORY).await?;
+            if channel.guild_id != guild {
+                return Err(Error::NotFound);
+            }
+            vec![id]
+        }
+        None => readable(app, guild, user).await?,
     };
     let words = search::words(&wanted.text);
     if words.is_empty() && wanted.author.is_none() {
@@ -170,9 +174,24 @@ pub async fn find(
     if words.len() > MAX_SEARCH_WORDS {
         return Err(Error::invalid(format!("`q` may have at most {MAX_SEARCH_WORDS} words")));
     }
-    let terms = search::terms(words, guild, wanted.author, channels.as_deref());
+    if channels.is_empty() {
+        return Ok(Vec::new());
+    }
+    let terms = search::terms(words, wanted.author, &channels);
     let found = app.store.search(guild, &terms, wanted.after, wanted.before, wanted.limit).await?;
     Ok(found)
+}
+
+/// The text channels of a guild whose history somebody may read.
+async fn readable(app: &App, guild: GuildId, user: UserId) -> Result<Vec<ChannelId>, Error> {
+    let access = member::require(app, guild, user, Permissions::NONE).await?;
+    let channels = app.store.channels(guild).await?;
+    let readable = channels.iter().filter(|channel| {
+        channel.kind == ChannelKind::Text
+            && permission::in_channel(&access, &channel.overwrites)
+                .contains(Permissions::READ_MESSAGE_HISTORY)
+    });
+    Ok(readable.map(|channel| channel.id).collect())
 }
 
 /// Notes that somebody has read a channel up to a message, and tells all clients of his.
@@ -185,7 +204,7 @@ pub async fn mark_read(
     channel: ChannelId,
     message: MessageId,
 ) -> Result<(), Error> {
-    let channel = member::channel(app, channel, user).await?;
+    let channel = member::channel(app, channel, user, Permissions::NONE).await?;
     if channel.kind != ChannelKind::Text {
         return Err(Error::NotATextChannel);
     }
@@ -202,11 +221,7 @@ pub async fn mark_read(
 ///
 /// # Errors
 /// When the store fails.
-pub async fn read_marks(
-    app: &App,
-    user: UserId,
-    guilds: &[Guild],
-) -> Result<Vec<ReadMark>, Error> {
+pub async fn read_marks(app: &App, user: UserId, guilds: &[Guild]) -> Result<Vec<ReadMark>, Error> {
     let marks = app.store.read_marks(user).await?;
     let visible: HashSet<ChannelId> =
         guilds.iter().flat_map(|guild| &guild.channels).map(|channel| channel.id).collect();

@@ -53,24 +53,11 @@ pub fn words_of(message: &Message) -> String {
     found.join(" ")
 }
 
-/// What a message must have to be found: each word, the author, and one of the channels (all of the
-/// guild's when there is no list).
-pub fn terms(
-    words: Vec<String>,
-    guild: GuildId,
-    author: Option<UserId>,
-    channels: Option<&[ChannelId]>,
-) -> Terms {
+/// What a message must have to be found: each word, the author, and one of the channels.
+pub fn terms(words: Vec<String>, author: Option<UserId>, channels: &[ChannelId]) -> Terms {
     let mut all = words;
     all.extend(author.map(author_word));
-    match channels {
-        // The guild's own word would only be one more to look up.
-        Some(channels) => Terms { all, any: channels.iter().copied().map(channel_word).collect() },
-        None => {
-            all.push(guild_word(guild));
-            Terms { all, any: Vec::new() }
-        }
-    }
+    Terms { all, any: channels.iter().copied().map(channel_word).collect() }
 }
 
 #[cfg(test)]

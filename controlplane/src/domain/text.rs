@@ -78,6 +78,32 @@ pub fn message(text: &str) -> Result<String, Error> {
     Ok(text.to_owned())
 }
 
+/// What a channel is about: at most 1,024 characters on one line.
+///
+/// # Errors
+/// [`Error::InvalidRequest`] saying what is wrong.
+pub fn topic(text: &str) -> Result<String, Error> {
+    let topic = text.trim();
+    checked_len(topic, "a topic", 0, 1024)?;
+    if topic.chars().any(char::is_control) {
+        return Err(Error::invalid("a topic may not have control characters"));
+    }
+    Ok(topic.to_owned())
+}
+
+/// Why somebody was put out: at most 512 characters on one line.
+///
+/// # Errors
+/// [`Error::InvalidRequest`] saying what is wrong.
+pub fn reason(text: &str) -> Result<String, Error> {
+    let reason = text.trim();
+    checked_len(reason, "a reason", 0, 512)?;
+    if reason.chars().any(char::is_control) {
+        return Err(Error::invalid("a reason may not have control characters"));
+    }
+    Ok(reason.to_owned())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -61,6 +61,14 @@ codes! {
     MethodNotAllowed METHOD_NOT_ALLOWED "method_not_allowed"
     /// You are known but may not do this.
     Forbidden FORBIDDEN "forbidden"
+    /// You lack a permission; the message names it.
+    MissingPermission FORBIDDEN "missing_permission"
+    /// The role or member is not below your own highest role.
+    Outranked FORBIDDEN "outranked"
+    /// You are banned from the guild.
+    Banned FORBIDDEN "banned"
+    /// The owner cannot leave a guild.
+    OwnerStays CONFLICT "owner_stays"
     /// The access token is missing, invalid or expired.
     Unauthenticated UNAUTHORIZED "unauthenticated"
     /// Name or password is wrong.

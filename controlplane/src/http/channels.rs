@@ -4,6 +4,7 @@ use axum::Json;
 use axum::extract::State;
 use hype_protocol::gateway::VoiceState;
 use hype_protocol::id::ChannelId;
+use hype_protocol::permission::Permissions;
 
 use super::document::Refused;
 use super::extract::{Caller, Id};
@@ -22,6 +23,6 @@ pub(super) async fn voice(
     caller: Caller,
     Id(id): Id<ChannelId>,
 ) -> Result<Json<Vec<VoiceState>>, Error> {
-    let channel = member::voice_channel(&app, id, caller.0).await?;
+    let channel = member::voice_channel(&app, id, caller.0, Permissions::NONE).await?;
     Ok(Json(guild::voice_states(&app, channel.guild_id, channel.id)))
 }

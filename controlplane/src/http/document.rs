@@ -45,8 +45,11 @@ impl<T: Codes> IntoResponses for Refused<T> {
     components(schemas(Refusal)),
     tags(
         (name = "auth", description = "Accounts and sign-ins."),
-        (name = "guilds", description = "Guilds, their channels and members."),
-        (name = "channels", description = "Messages, and who is in a voice channel."),
+        (name = "guilds", description = "Guilds, and what was changed in them."),
+        (name = "members", description = "Who is in a guild, and who may not come back."),
+        (name = "roles", description = "Named sets of permissions."),
+        (name = "channels", description = "Channels, what is said in them, and who is there."),
+        (name = "voice", description = "Joining and leaving voice channels."),
         (name = "invites", description = "Ways into a guild."),
         (name = "operations", description = "For those who run the server.")
     )

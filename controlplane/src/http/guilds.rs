@@ -1,19 +1,21 @@
-//! `/api/v1/guilds/*` and `/api/v1/invites/*`: guilds, their channels, invites and moderation.
+//! `/api/v1/guilds` and `/api/v1/guilds/{guild}`, and the guild's audit log.
 
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
-use hype_protocol::gateway::{Channel, ChannelKind, Guild};
-use hype_protocol::id::{GuildId, UserId};
+use hype_protocol::gateway::Guild;
+use hype_protocol::id::{AuditId, GuildId, TargetId, UserId};
 use serde::{Deserialize, Serialize};
-use utoipa::ToSchema;
+use serde_json::Value;
+use utoipa::{IntoParams, ToSchema};
 
 use super::document::Refused;
-use super::extract::{Body, Caller, Id, Ids};
+use super::extract::{Body, Caller, Id, Search, page_limit};
 use super::idempotency::IdempotencyKey;
 use crate::app::Shared;
-use crate::domain::{channel, guild, invite, moderation};
+use crate::domain::{audit, guild};
 use crate::error::{Error, code};
+use crate::store::audit::Entry;
 
 /// A guild to make.
 #[derive(Deserialize, ToSchema)]
@@ -68,146 +70,108 @@ pub(super) async fn get(
     Ok(Json(guild::get(&app, caller.0, id).await?))
 }
 
-/// A channel to make.
+/// What a guild shall be; what is left out stays.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub(super) struct NewChannel {
-    /// 1–64 characters on one line.
+pub(super) struct GuildChange {
+    /// 1–64 characters on one line. Needs MANAGE_GUILD.
     #[schema(min_length = 1, max_length = 64)]
-    name: String,
-    /// Text or voice.
-    kind: ChannelKind,
-    /// The most people in a voice channel; 0 for no limit of its own. Only 0 for text.
-    #[serde(default)]
-    #[schema(maximum = 1000)]
-    user_limit: u32,
+    name: Option<String>,
+    /// Another member, who owns the guild from now on. Only for its owner.
+    owner_id: Option<UserId>,
 }
 
-/// Make a channel
-///
-/// Only the guild's owner may.
+/// Change a guild
 #[utoipa::path(
-    post, path = "/api/v1/guilds/{guild}/channels", tag = "guilds",
-    params(("guild" = GuildId, Path), IdempotencyKey),
-    request_body = NewChannel,
-    responses((status = 201, body = Channel), Refused::<(code::Forbidden, code::LimitReached)>)
+    patch, path = "/api/v1/guilds/{guild}", tag = "guilds",
+    params(("guild" = GuildId, Path)),
+    request_body = GuildChange,
+    responses((status = 200, body = Guild), Refused::<(code::MissingPermission, code::Forbidden)>)
 )]
-pub(super) async fn create_channel(
+pub(super) async fn change(
     State(app): State<Shared>,
     caller: Caller,
     Id(id): Id<GuildId>,
-    Body(body): Body<NewChannel>,
-) -> Result<(StatusCode, Json<Channel>), Error> {
-    app.limits.create(caller.0)?;
-    let new = channel::NewChannel { name: body.name, kind: body.kind, user_limit: body.user_limit };
-    Ok((StatusCode::CREATED, Json(channel::create(&app, caller.0, id, new).await?)))
-}
-
-/// An invite.
-#[derive(Serialize, ToSchema)]
-pub(super) struct InviteCode {
-    /// What people pass on.
-    code: String,
-}
-
-/// Make an invite
-///
-/// Any member may. Of too many in one guild, the oldest ends.
-#[utoipa::path(
-    post, path = "/api/v1/guilds/{guild}/invites", tag = "invites",
-    params(("guild" = GuildId, Path), IdempotencyKey),
-    responses((status = 201, body = InviteCode))
-)]
-pub(super) async fn create_invite(
-    State(app): State<Shared>,
-    caller: Caller,
-    Id(id): Id<GuildId>,
-) -> Result<(StatusCode, Json<InviteCode>), Error> {
-    app.limits.create(caller.0)?;
-    let code = invite::create(&app, caller.0, id).await?;
-    Ok((StatusCode::CREATED, Json(InviteCode { code })))
-}
-
-/// What an invite leads to.
-#[derive(Serialize, ToSchema)]
-pub(super) struct InvitePreview {
-    /// The invite's.
-    code: String,
-    /// The guild's name.
-    guild_name: String,
-    /// How many members the guild has.
-    member_count: u64,
-}
-
-/// What an invite leads to
-///
-/// Needs no account.
-#[utoipa::path(
-    get, path = "/api/v1/invites/{code}", tag = "invites", security(()),
-    params(("code" = String, Path, description = "An invite's code.")),
-    responses((status = 200, body = InvitePreview))
-)]
-pub(super) async fn preview_invite(
-    State(app): State<Shared>,
-    Id(code): Id<String>,
-) -> Result<Json<InvitePreview>, Error> {
-    let preview = invite::preview(&app, &code).await?;
-    Ok(Json(InvitePreview {
-        code: preview.invite.code,
-        guild_name: preview.invite.guild_name,
-        member_count: preview.member_count,
-    }))
-}
-
-/// Join a guild
-///
-/// Accepting again changes nothing.
-#[utoipa::path(
-    post, path = "/api/v1/invites/{code}/accept", tag = "invites",
-    params(("code" = String, Path, description = "An invite's code.")),
-    responses((status = 200, body = Guild), Refused::<code::LimitReached>)
-)]
-pub(super) async fn accept_invite(
-    State(app): State<Shared>,
-    caller: Caller,
-    Id(code): Id<String>,
+    Body(body): Body<GuildChange>,
 ) -> Result<Json<Guild>, Error> {
-    Ok(Json(invite::accept(&app, caller.0, &code).await?))
+    let name = body.name.as_deref();
+    Ok(Json(guild::change(&app, caller.0, id, name, body.owner_id).await?))
 }
 
-/// What shall change; a missing field leaves a thing as it is.
-#[derive(Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub(super) struct VoiceChange {
-    /// Nobody hears the person.
-    server_mute: Option<bool>,
-    /// The person hears nobody.
-    server_deaf: Option<bool>,
-    /// The person is put out of the voice channel, and may join again.
-    #[serde(default)]
-    disconnect: bool,
-}
-
-/// Mute, deafen or disconnect a member
+/// Delete a guild
 ///
-/// Only the guild's owner may. It holds now and at the member's next joins.
+/// With all that it has. Only its owner may.
 #[utoipa::path(
-    patch, path = "/api/v1/guilds/{guild}/members/{user}/voice", tag = "guilds",
-    params(("guild" = GuildId, Path), ("user" = UserId, Path)),
-    request_body = VoiceChange,
-    responses((status = 204), Refused::<(code::Forbidden, code::Overloaded)>)
+    delete, path = "/api/v1/guilds/{guild}", tag = "guilds",
+    params(("guild" = GuildId, Path)),
+    responses((status = 204), Refused::<code::Forbidden>)
 )]
-pub(super) async fn change_voice(
+pub(super) async fn delete(
     State(app): State<Shared>,
     caller: Caller,
-    Ids(guild, member): Ids<GuildId, UserId>,
-    Body(body): Body<VoiceChange>,
+    Id(id): Id<GuildId>,
 ) -> Result<StatusCode, Error> {
-    let change = moderation::Change {
-        server_mute: body.server_mute,
-        server_deaf: body.server_deaf,
-        disconnect: body.disconnect,
-    };
-    moderation::change_voice(&app, caller.0, guild, member, change).await?;
+    guild::delete(&app, caller.0, id).await?;
     Ok(StatusCode::NO_CONTENT)
+}
+
+/// One entry of a guild's audit log.
+#[derive(Serialize, ToSchema)]
+pub(super) struct AuditEntry {
+    /// Which; grows with time.
+    id: AuditId,
+    /// Who did it.
+    actor_id: UserId,
+    /// What, e.g. `channel.update`.
+    action: String,
+    /// To what: the id of a role, a channel, a person or the guild.
+    target_id: TargetId,
+    /// By field, what it was (`from`) and is (`to`).
+    #[schema(value_type = Object)]
+    changes: Value,
+    /// Why, in the actor's words.
+    reason: Option<String>,
+    /// When, in Unix milliseconds.
+    created_at_ms: u64,
+}
+
+/// Which entries.
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+pub(super) struct AuditQuery {
+    /// Only entries older than this one.
+    before: Option<AuditId>,
+    /// How many at most.
+    #[param(minimum = 1, maximum = 100, default = 50)]
+    limit: Option<u32>,
+}
+
+/// Read the audit log
+///
+/// Newest first. Entries are kept for 90 days. Needs VIEW_AUDIT_LOG.
+#[utoipa::path(
+    get, path = "/api/v1/guilds/{guild}/audit-log", tag = "guilds",
+    params(("guild" = GuildId, Path), AuditQuery),
+    responses((status = 200, body = Vec<AuditEntry>), Refused::<code::MissingPermission>)
+)]
+pub(super) async fn audit_log(
+    State(app): State<Shared>,
+    caller: Caller,
+    Id(id): Id<GuildId>,
+    Search(query): Search<AuditQuery>,
+) -> Result<Json<Vec<AuditEntry>>, Error> {
+    let before = query.before.unwrap_or(AuditId(u64::MAX));
+    let limit = page_limit(query.limit)?;
+    let entries = audit::list(&app, caller.0, id, before, limit).await?;
+    let shown = |mut entry: Entry| AuditEntry {
+        id: entry.id,
+        actor_id: entry.actor,
+        action: entry.action,
+        target_id: TargetId(entry.target),
+        changes: entry.detail["changes"].take(),
+        reason: entry.detail["reason"].as_str().map(str::to_owned),
+        created_at_ms: entry.created_at_ms,
+    };
+    Ok(Json(entries.into_iter().map(shown).collect()))
 }

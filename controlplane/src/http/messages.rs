@@ -9,16 +9,13 @@ use serde::Deserialize;
 use utoipa::{IntoParams, ToSchema};
 
 use super::document::Refused;
-use super::extract::{Body, Caller, Id, Ids, Search};
+use super::extract::{Body, Caller, Id, Ids, Search, page_limit};
 use super::idempotency::IdempotencyKey;
 use crate::app::Shared;
 use crate::domain::message;
 use crate::error::{Error, code};
 use crate::store::message::Page;
 
-/// Messages on a page when the client names no limit, and the most that it can name.
-const DEFAULT_LIMIT: u32 = 50;
-const MAX_LIMIT: u32 = 100;
 /// Messages of one page of a search.
 const MAX_FOUND: u32 = 25;
 
@@ -44,7 +41,7 @@ pub(super) struct PageQuery {
 #[utoipa::path(
     get, path = "/api/v1/channels/{channel}/messages", tag = "channels",
     params(("channel" = ChannelId, Path), PageQuery),
-    responses((status = 200, body = Vec<Message>))
+    responses((status = 200, body = Vec<Message>), Refused::<code::MissingPermission>)
 )]
 pub(super) async fn messages(
     State(app): State<Shared>,
@@ -59,10 +56,7 @@ pub(super) async fn messages(
         (None, None, Some(id)) => Page::Around(id),
         _ => return Err(Error::invalid("give one of `before`, `after` and `around`")),
     };
-    let limit = query.limit.unwrap_or(DEFAULT_LIMIT);
-    if !(1..=MAX_LIMIT).contains(&limit) {
-        return Err(Error::invalid(format!("limit must be 1 to {MAX_LIMIT}")));
-    }
+    let limit = page_limit(query.limit)?;
     Ok(Json(message::page(&app, caller.0, id, page, limit).await?))
 }
 
@@ -81,7 +75,10 @@ pub(super) struct NewMessage {
     post, path = "/api/v1/channels/{channel}/messages", tag = "channels",
     params(("channel" = ChannelId, Path), IdempotencyKey),
     request_body = NewMessage,
-    responses((status = 201, body = Message), Refused::<code::NotATextChannel>)
+    responses(
+        (status = 201, body = Message),
+        Refused::<(code::NotATextChannel, code::MissingPermission)>
+    )
 )]
 pub(super) async fn send(
     State(app): State<Shared>,
@@ -99,7 +96,10 @@ pub(super) async fn send(
     patch, path = "/api/v1/channels/{channel}/messages/{message}", tag = "channels",
     params(("channel" = ChannelId, Path), ("message" = MessageId, Path)),
     request_body = NewMessage,
-    responses((status = 200, body = Message), Refused::<code::Forbidden>)
+    responses(
+        (status = 200, body = Message),
+        Refused::<(code::Forbidden, code::MissingPermission)>
+    )
 )]
 pub(super) async fn edit(
     State(app): State<Shared>,
@@ -117,7 +117,7 @@ pub(super) async fn edit(
 #[utoipa::path(
     delete, path = "/api/v1/channels/{channel}/messages/{message}", tag = "channels",
     params(("channel" = ChannelId, Path), ("message" = MessageId, Path)),
-    responses((status = 204), Refused::<code::Forbidden>)
+    responses((status = 204), Refused::<code::MissingPermission>)
 )]
 pub(super) async fn delete(
     State(app): State<Shared>,
@@ -182,7 +182,7 @@ pub(super) struct SearchQuery {
 #[utoipa::path(
     get, path = "/api/v1/guilds/{guild}/messages/search", tag = "guilds",
     params(("guild" = GuildId, Path), SearchQuery),
-    responses((status = 200, body = Vec<Message>))
+    responses((status = 200, body = Vec<Message>), Refused::<code::MissingPermission>)
 )]
 pub(super) async fn search(
     State(app): State<Shared>,

@@ -9,16 +9,21 @@ mod docs;
 mod document;
 mod extract;
 mod files;
+mod guild_channels;
 mod guilds;
 mod idempotency;
+mod invites;
 pub mod limit;
+mod members;
 mod messages;
 mod observe;
 mod operations;
 mod proxy;
+mod roles;
 pub mod serve;
 mod standing;
 pub mod tls;
+mod voice;
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
@@ -50,19 +55,37 @@ fn api() -> OpenApiRouter<Shared> {
         .routes(routes!(accounts::log_in))
         .routes(routes!(accounts::refresh))
         .routes(routes!(accounts::log_out))
+        .routes(routes!(accounts::log_out_everywhere))
         .routes(routes!(accounts::me))
+        .routes(routes!(accounts::change_password))
+        .routes(routes!(accounts::keys))
         .routes(routes!(guilds::list, guilds::create))
-        .routes(routes!(guilds::get))
-        .routes(routes!(guilds::create_channel))
-        .routes(routes!(guilds::create_invite))
-        .routes(routes!(guilds::change_voice))
-        .routes(routes!(guilds::preview_invite))
-        .routes(routes!(guilds::accept_invite))
+        .routes(routes!(guilds::get, guilds::change, guilds::delete))
+        .routes(routes!(guilds::audit_log))
+        .routes(routes!(members::list))
+        .routes(routes!(members::leave))
+        .routes(routes!(members::change, members::kick))
+        .routes(routes!(members::change_voice))
+        .routes(routes!(members::bans))
+        .routes(routes!(members::ban, members::unban))
+        .routes(routes!(roles::list, roles::create))
+        .routes(routes!(roles::change, roles::delete))
+        .routes(routes!(guild_channels::create, guild_channels::order))
+        .routes(routes!(guild_channels::get, guild_channels::change, guild_channels::delete))
+        .routes(routes!(guild_channels::set_overwrite, guild_channels::remove_overwrite))
+        .routes(routes!(guild_channels::members))
+        .routes(routes!(invites::list, invites::create))
+        .routes(routes!(invites::revoke))
+        .routes(routes!(invites::preview))
+        .routes(routes!(invites::accept))
         .routes(routes!(messages::messages, messages::send))
         .routes(routes!(messages::edit, messages::delete))
         .routes(routes!(messages::mark_read))
         .routes(routes!(messages::search))
         .routes(routes!(channels::voice))
+        .routes(routes!(voice::join))
+        .routes(routes!(voice::leave))
+        .routes(routes!(voice::sfu_node))
         .routes(routes!(operations::enroll))
 }
 
@@ -85,6 +108,7 @@ pub fn router(app: Shared) -> Router {
         let idempotent = (app.clone(), document.idempotent());
         let api = api.route_layer(middleware::from_fn_with_state(idempotent, idempotency::once));
         limited = limited.merge(api).merge(document.routes());
+        limited = limited.route("/.well-known/jwks.json", get(accounts::keys));
     }
     if limited.has_routes() {
         let limit = middleware::from_fn_with_state(app.clone(), standing::limited);

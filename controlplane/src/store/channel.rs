@@ -72,12 +72,6 @@ macro_rules! select_channels {
     };
 }
 
-pub(super) const OF_GUILD: &str =
-    select_channels!("WHERE guild_id = $1 ORDER BY position, id");
-pub(super) const ONE: &str = select_channels!(
-    "WHERE id = $1 AND 0 > (SELECT moved_to FROM guilds WHERE guilds.id = channels.guild_id)"
-);
-
 fn overwrite(row: &AnyRow) -> Result<(ChannelId, Overwrite)> {
     let kind = match row.try_get::<&str, _>("target_kind")? {
         "role" => OverwriteKind::Role,
@@ -92,15 +86,15 @@ fn overwrite(row: &AnyRow) -> Result<(ChannelId, Overwrite)> {
     Ok((ChannelId(loaded(row.try_get("channel_id")?)?), overwrite))
 }
 
+/// The channels of a guild.
+pub const OF_GUILD: &str = select_channels!("WHERE guild_id = $1 ORDER BY position, id");
+
 /// All channels of a guild, in order.
 pub(super) async fn of_guild(
     connection: &mut AnyConnection,
     guild: GuildId,
 ) -> Result<Vec<Channel>> {
-    let rows = sqlx::query(OF_GUILD)
-        .bind(key(guild.0))
-        .fetch_all(&mut *connection)
-        .await?;
+    let rows = sqlx::query(OF_GUILD).bind(key(guild.0)).fetch_all(&mut *connection).await?;
     let mut channels = rows.iter().map(from_row).collect::<Result<Vec<_>>>()?;
     let rows = sqlx::query(
         "SELECT channel_id, target_id, target_kind, allow, deny FROM overwrites \
@@ -140,8 +134,11 @@ pub(super) async fn insert(
     .bind(i64::from(channel.bitrate))
     .bind(mode_name(channel.voice_mode))
     .bind(stored(now_ms)?)
-    .execute(connection)
+    .execute(&mut *connection)
     .await?;
+    for overwrite in &channel.overwrites {
+        insert_overwrite(connection, channel.guild_id, channel.id, overwrite).await?;
+    }
     Ok(())
 }
 
@@ -168,7 +165,163 @@ impl GuildWrite {
     }
 }
 
+impl GuildWrite {
+    /// All channels of the guild, in order.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn channels(&mut self) -> Result<Vec<Channel>> {
+        let guild = self.guild();
+        of_guild(self.connection(), guild).await
+    }
+
+    /// A channel of this guild.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn channel(&mut self, id: ChannelId) -> Result<Option<Channel>> {
+        let guild = self.guild();
+        Ok(find(self.connection(), id).await?.filter(|channel| channel.guild_id == guild))
+    }
+
+    /// Replaces what a channel's row says; its overwrites stay.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn update_channel(&mut self, channel: &Channel) -> Result<()> {
+        sqlx::query(
+            "UPDATE channels SET parent_id = $1, name = $2, topic = $3, position = $4, \
+             user_limit = $5, bitrate = $6, voice_mode = $7 WHERE id = $8 AND guild_id = $9",
+        )
+        .bind(stored(channel.parent_id.map_or(0, |parent| parent.0))?)
+        .bind(&channel.name)
+        .bind(&channel.topic)
+        .bind(i64::from(channel.position))
+        .bind(i64::from(channel.user_limit))
+        .bind(i64::from(channel.bitrate))
+        .bind(mode_name(channel.voice_mode))
+        .bind(key(channel.id.0))
+        .bind(key(channel.guild_id.0))
+        .execute(self.connection())
+        .await?;
+        Ok(())
+    }
+
+    /// Removes a channel with its overwrites. What was written in it is removed later, bit by bit
+    /// (`store/doomed.rs`).
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn delete_channel(&mut self, id: ChannelId) -> Result<()> {
+        let guild = self.guild();
+        for sql in [
+            "DELETE FROM overwrites WHERE channel_id = $1 AND guild_id = $2",
+            "DELETE FROM channels WHERE id = $1 AND guild_id = $2",
+            "INSERT INTO doomed (channel_id, guild_id) VALUES ($1, $2)",
+        ] {
+            let query = sqlx::query(sql).bind(key(id.0)).bind(key(guild.0));
+            query.execute(self.connection()).await?;
+        }
+        Ok(())
+    }
+
+    /// Puts an overwrite in the place of another about the same target; false when the channel has
+    /// `quota` others already.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn set_overwrite(
+        &mut self,
+        channel: ChannelId,
+        overwrite: &Overwrite,
+        quota: u32,
+    ) -> Result<bool> {
+        let others: i64 = sqlx::query_scalar(
+            "SELECT COUNT(*) FROM overwrites WHERE channel_id = $1 AND target_id <> $2",
+        )
+        .bind(key(channel.0))
+        .bind(key(overwrite.target_id.0))
+        .fetch_one(self.connection())
+        .await?;
+        if others >= i64::from(quota) {
+            return Ok(false);
+        }
+        let guild = self.guild();
+        insert_overwrite(self.connection(), guild, channel, overwrite).await?;
+        Ok(true)
+    }
+
+    /// Removes an overwrite.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn delete_overwrite(&mut self, channel: ChannelId, target: TargetId) -> Result<()> {
+        sqlx::query("DELETE FROM overwrites WHERE channel_id = $1 AND target_id = $2")
+            .bind(key(channel.0))
+            .bind(key(target.0))
+            .execute(self.connection())
+            .await?;
+        Ok(())
+    }
+}
+
+async fn insert_overwrite(
+    connection: &mut AnyConnection,
+    guild: GuildId,
+    channel: ChannelId,
+    overwrite: &Overwrite,
+) -> Result<()> {
+    sqlx::query(
+        "INSERT INTO overwrites (channel_id, target_id, target_kind, guild_id, allow, deny) \
+         VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (channel_id, target_id) DO UPDATE \
+         SET target_kind = excluded.target_kind, allow = excluded.allow, deny = excluded.deny",
+    )
+    .bind(stored(channel.0)?)
+    .bind(stored(overwrite.target_id.0)?)
+    .bind(match overwrite.kind {
+        OverwriteKind::Role => "role",
+        OverwriteKind::Member => "member",
+    })
+    .bind(stored(guild.0)?)
+    .bind(stored(overwrite.allow.bits())?)
+    .bind(stored(overwrite.deny.bits())?)
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+/// A channel with its overwrites.
+async fn find(connection: &mut AnyConnection, id: ChannelId) -> Result<Option<Channel>> {
+    let row = sqlx::query(select_channels!("WHERE id = $1"))
+        .bind(key(id.0))
+        .fetch_optional(&mut *connection)
+        .await?;
+    let Some(row) = row else { return Ok(None) };
+    let mut channel = from_row(&row)?;
+    let rows = sqlx::query(
+        "SELECT channel_id, target_id, target_kind, allow, deny FROM overwrites \
+         WHERE channel_id = $1 ORDER BY target_id",
+    )
+    .bind(key(id.0))
+    .fetch_all(connection)
+    .await?;
+    for row in &rows {
+        channel.overwrites.push(overwrite(row)?.1);
+    }
+    Ok(Some(channel))
+}
+
 impl Store {
+    /// All channels of a guild, in order.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn channels(&self, guild: GuildId) -> Result<Vec<Channel>> {
+        let Some(home) = self.home(guild).await? else { return Ok(Vec::new()) };
+        let mut connection = home.readers().acquire().await?;
+        of_guild(&mut connection, guild).await
+    }
+
     /// Adds a channel to the directory, before it is added to its guild.
     ///
     /// # Errors
@@ -183,25 +336,8 @@ impl Store {
     /// When the database fails.
     pub async fn channel(&self, id: ChannelId) -> Result<Option<Channel>> {
         let Some(guild) = self.guild_of_channel(id).await? else { return Ok(None) };
-        let mut homes = self.homes(guild);
-        let (home, row) = loop {
-            let Some(home) = homes.next().await? else { return Ok(None) };
-            let row = sqlx::query(ONE).bind(key(id.0)).fetch_optional(home.readers()).await?;
-            if let Some(row) = row {
-                break (home, row);
-            }
-        };
-        let mut channel = from_row(&row)?;
-        let rows = sqlx::query(
-            "SELECT channel_id, target_id, target_kind, allow, deny FROM overwrites \
-             WHERE channel_id = $1 ORDER BY target_id",
-        )
-        .bind(key(id.0))
-        .fetch_all(home.readers())
-        .await?;
-        for row in &rows {
-            channel.overwrites.push(overwrite(row)?.1);
-        }
-        Ok(Some(channel))
+        let Some(home) = self.home(guild).await? else { return Ok(None) };
+        let mut connection = home.readers().acquire().await?;
+        find(&mut connection, id).await
     }
 }

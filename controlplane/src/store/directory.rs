@@ -6,6 +6,7 @@
 use std::collections::HashMap;
 use std::hash::Hash;
 use std::sync::{PoisonError, RwLock};
+use std::time::{Duration, Instant};
 
 use hype_protocol::id::{ChannelId, GuildId, UserId};
 use sqlx::Row;
@@ -13,16 +14,22 @@ use sqlx::Row;
 use super::database::Database;
 use super::{Error, Result, Store, key, loaded, stored};
 
-/// How often one call follows a guild that moves meanwhile.
-pub(super) const MOVES: u32 = 4;
+/// For how long a process goes by what it read of where a guild lives. Who moves one waits for
+/// longer than this before it moves, and has all processes look at each use until it is there.
+pub(super) const REMEMBERED: Duration = Duration::from_secs(3);
+/// Where a guild lives.
+pub const HOME: &str = "SELECT shard, moving FROM guild_directory WHERE guild_id = $1";
+/// Of which guild a channel is.
+pub const GUILD_OF_CHANNEL: &str = "SELECT guild_id FROM channel_directory WHERE channel_id = $1";
+/// Of which guilds somebody is a member.
+pub const GUILDS_OF: &str = "SELECT guild_id FROM memberships WHERE user_id = $1 ORDER BY guild_id";
 /// Entries of one cache; a full one starts anew.
 const CACHED: usize = 200_000;
 
-/// What this process remembers of the directory: nothing in it ever changes but a guild's shard,
-/// and a guild that moved says so itself.
+/// What this process remembers of the directory: nothing in it ever changes but a guild's shard.
 #[derive(Debug, Default)]
 pub(super) struct Directory {
-    guilds: Cache<GuildId, usize>,
+    guilds: Cache<GuildId, (usize, Instant)>,
     channels: Cache<ChannelId, GuildId>,
 }
 
@@ -53,49 +60,6 @@ impl<K: Eq + Hash, V: Copy> Cache<K, V> {
     }
 }
 
-/// The databases in which a guild may be found. The first is the one that this process knows of; who
-/// finds nothing there asks for the next, and gets one only when the guild has moved meanwhile. So
-/// the usual read costs nothing more, if it says `guilds.moved_to < 0` among its conditions.
-pub(super) struct Homes<'a> {
-    store: &'a Store,
-    guild: GuildId,
-    last: Option<&'a Database>,
-    left: u32,
-}
-
-impl<'a> Homes<'a> {
-    /// The next one; none when what was looked for is nowhere.
-    ///
-    /// # Errors
-    /// When the database fails.
-    pub(super) async fn next(&mut self) -> Result<Option<&'a Database>> {
-        if self.left == 0 {
-            return Ok(None);
-        }
-        self.left -= 1;
-        if let Some(last) = self.last {
-            let moved_to: Option<i64> =
-                sqlx::query_scalar("SELECT moved_to FROM guilds WHERE id = $1")
-                    .bind(key(self.guild.0))
-                    .fetch_optional(last.readers())
-                    .await?;
-            match moved_to {
-                Some(..0) => return Ok(None),
-                Some(shard) => self.store.moved(self.guild, shard)?,
-                None => {
-                    self.store.forget_home(self.guild);
-                    let home = self.store.home(self.guild).await?;
-                    if home.is_none_or(|home| home.is(last)) {
-                        return Ok(None);
-                    }
-                }
-            }
-        }
-        self.last = self.store.home(self.guild).await?;
-        Ok(self.last)
-    }
-}
-
 impl Store {
     /// The shard in which a guild lives; none when there is no such guild.
     ///
@@ -110,23 +74,20 @@ impl Store {
     /// # Errors
     /// As [`Self::home`].
     pub async fn shard_number(&self, guild: GuildId) -> Result<Option<usize>> {
-        if let Some(number) = self.directory.guilds.get(&guild) {
+        if let Some((number, read)) = self.directory.guilds.get(&guild)
+            && read.elapsed() < REMEMBERED
+        {
             return Ok(Some(number));
         }
+        let read = Instant::now();
         let row =
-            sqlx::query_scalar::<_, i64>("SELECT shard FROM guild_directory WHERE guild_id = $1")
-                .bind(key(guild.0))
-                .fetch_optional(self.accounts.readers())
-                .await?;
+            sqlx::query(HOME).bind(key(guild.0)).fetch_optional(self.accounts.readers()).await?;
         let Some(row) = row else { return Ok(None) };
-        let number = self.known_shard(row)?;
-        self.directory.guilds.put(guild, number);
+        let number = self.known_shard(row.try_get("shard")?)?;
+        if row.try_get::<i64, _>("moving")? == 0 {
+            self.directory.guilds.put(guild, (number, read));
+        }
         Ok(Some(number))
-    }
-
-    /// Where to look for what a guild has, home after home while it moves.
-    pub(super) fn homes(&self, guild: GuildId) -> Homes<'_> {
-        Homes { store: self, guild, last: None, left: MOVES }
     }
 
     fn known_shard(&self, stored: i64) -> Result<usize> {
@@ -139,13 +100,29 @@ impl Store {
     /// The guild told that it lives elsewhere: remembers it.
     pub(super) fn moved(&self, guild: GuildId, shard: i64) -> Result<()> {
         let number = self.known_shard(shard)?;
-        self.directory.guilds.put(guild, number);
+        self.directory.guilds.put(guild, (number, Instant::now()));
         Ok(())
     }
 
     /// Forgets where a guild lives: the next look-up asks the directory.
     pub fn forget_home(&self, guild: GuildId) {
         self.directory.guilds.forget(&guild);
+    }
+
+    /// How many guilds each shard has.
+    ///
+    /// # Errors
+    /// When the database fails, or the configuration lacks a shard.
+    pub async fn guilds_by_shard(&self) -> Result<Vec<u64>> {
+        let rows =
+            sqlx::query("SELECT shard, COUNT(*) AS guilds FROM guild_directory GROUP BY shard")
+                .fetch_all(self.accounts.readers())
+                .await?;
+        let mut counts = vec![0; self.shards.len()];
+        for row in &rows {
+            counts[self.known_shard(row.try_get("shard")?)?] = loaded(row.try_get("guilds")?)?;
+        }
+        Ok(counts)
     }
 
     /// The shard for a new guild: by its id, evenly.
@@ -159,16 +136,14 @@ impl Store {
     ///
     /// # Errors
     /// When the database fails.
-    pub(super) async fn guild_of_channel(&self, channel: ChannelId) -> Result<Option<GuildId>> {
+    pub async fn guild_of_channel(&self, channel: ChannelId) -> Result<Option<GuildId>> {
         if let Some(guild) = self.directory.channels.get(&channel) {
             return Ok(Some(guild));
         }
-        let row = sqlx::query_scalar::<_, i64>(
-            "SELECT guild_id FROM channel_directory WHERE channel_id = $1",
-        )
-        .bind(key(channel.0))
-        .fetch_optional(self.accounts.readers())
-        .await?;
+        let row = sqlx::query_scalar::<_, i64>(GUILD_OF_CHANNEL)
+            .bind(key(channel.0))
+            .fetch_optional(self.accounts.readers())
+            .await?;
         let Some(row) = row else { return Ok(None) };
         let guild = GuildId(loaded(row)?);
         self.directory.channels.put(channel, guild);
@@ -197,7 +172,7 @@ impl Store {
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn forget_channel(&self, channel: ChannelId) -> Result<()> {
+    pub(crate) async fn undirect_channel(&self, channel: ChannelId) -> Result<()> {
         let query = sqlx::query("DELETE FROM channel_directory WHERE channel_id = $1");
         self.accounts.execute(query.bind(key(channel.0))).await?;
         self.directory.channels.forget(&channel);
@@ -211,10 +186,7 @@ impl Store {
     /// When the database fails.
     pub async fn guilds_of(&self, user: UserId) -> Result<Vec<GuildId>> {
         let rows =
-            sqlx::query("SELECT guild_id FROM memberships WHERE user_id = $1 ORDER BY guild_id")
-                .bind(key(user.0))
-                .fetch_all(self.accounts.readers())
-                .await?;
+            sqlx::query(GUILDS_OF).bind(key(user.0)).fetch_all(self.accounts.readers()).await?;
         rows.iter().map(|row| Ok(GuildId(loaded(row.try_get("guild_id")?)?))).collect()
     }
 

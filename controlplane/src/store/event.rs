@@ -14,16 +14,15 @@ use crate::event::{Audience, Published};
 /// Any number that no other program takes: the lock under which one relay at a time publishes.
 const RELAY_LOCK: i64 = 0x6879_7065;
 
-pub(super) const UNSENT: &str = "SELECT guild_id, sequence, audience, body FROM events \
+/// What the relay has to publish.
+pub const UNSENT: &str = "SELECT guild_id, sequence, audience, body FROM events \
      WHERE sent = 0 ORDER BY guild_id, sequence LIMIT $1";
-pub(super) const AFTER: &str = "SELECT guild_id, sequence, audience, body FROM events \
-     WHERE guild_id = $1 AND sequence > $2 AND 0 > \
-       (SELECT moved_to FROM guilds WHERE id = $1) \
+/// What somebody missed.
+pub const AFTER: &str = "SELECT guild_id, sequence, audience, body FROM events \
+     WHERE guild_id = $1 AND sequence > $2 \
      ORDER BY sequence LIMIT $3";
-/// For how long published events are kept for those who missed them, in milliseconds.
-pub const KEPT_MS: u64 = 3_600_000;
 
-fn from_row(row: &AnyRow) -> Result<Published> {
+pub(super) fn from_row(row: &AnyRow) -> Result<Published> {
     let broken = |error: serde_json::Error| Error::Broken(error.into());
     let audience: Audience = serde_json::from_str(row.try_get("audience")?).map_err(broken)?;
     let event: Event = serde_json::from_str(row.try_get("body")?).map_err(broken)?;
@@ -150,19 +149,14 @@ impl Store {
         sequence: u64,
         most: u32,
     ) -> Result<Vec<Published>> {
-        let mut homes = self.homes(guild);
-        while let Some(home) = homes.next().await? {
-            let rows = sqlx::query(AFTER)
-                .bind(key(guild.0))
-                .bind(i64::try_from(sequence).unwrap_or(i64::MAX))
-                .bind(i64::from(most))
-                .fetch_all(home.readers())
-                .await?;
-            if !rows.is_empty() {
-                return rows.iter().map(from_row).collect();
-            }
-        }
-        Ok(Vec::new())
+        let Some(home) = self.home(guild).await? else { return Ok(Vec::new()) };
+        let rows = sqlx::query(AFTER)
+            .bind(key(guild.0))
+            .bind(i64::try_from(sequence).unwrap_or(i64::MAX))
+            .bind(i64::from(most))
+            .fetch_all(home.readers())
+            .await?;
+        rows.iter().map(from_row).collect()
     }
 
     /// Waits until somebody in this process has committed events. A permit is kept, so none is

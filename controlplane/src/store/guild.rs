@@ -1,9 +1,10 @@
 //! Guilds: made whole, with their first channels and their owner as a member.
 
-use hype_protocol::gateway::{Guild, Role};
+use hype_protocol::gateway::Guild;
 use hype_protocol::id::{GuildId, UserId};
-use sqlx::{AnyConnection, Row};
+use sqlx::Row;
 
+use super::guild_write::{GuildWrite, MOVES};
 use super::{Result, Store, channel, key, loaded, member, role, stored};
 
 impl Store {
@@ -50,32 +51,31 @@ impl Store {
     /// # Errors
     /// When the database fails.
     pub async fn guild(&self, id: GuildId) -> Result<Option<Guild>> {
-        let mut homes = self.homes(id);
-        let (mut read, row) = loop {
-            let Some(home) = homes.next().await? else { return Ok(None) };
+        let mut found = None;
+        for _ in 0..MOVES {
+            let Some(home) = self.home(id).await? else { return Ok(None) };
             let mut read = home.snapshot().await?;
-            let row = sqlx::query(
-                "SELECT name, owner_id, sequence FROM guilds WHERE id = $1 AND moved_to < 0",
-            )
-            .bind(key(id.0))
-            .fetch_optional(&mut *read)
-            .await?;
-            if let Some(row) = row {
-                break (read, row);
+            let row =
+                sqlx::query("SELECT name, owner_id, sequence, moved_to FROM guilds WHERE id = $1")
+                    .bind(key(id.0))
+                    .fetch_optional(&mut *read)
+                    .await?;
+            match row {
+                Some(row) if row.try_get::<i64, _>("moved_to")? < 0 => {
+                    found = Some((read, row));
+                    break;
+                }
+                Some(row) => self.moved(id, row.try_get("moved_to")?)?,
+                // Moved and cleared away, or deleted: the directory knows.
+                None => self.forget_home(id),
             }
-        };
-        let roles = roles(&mut read, id).await?;
+        }
+        let Some((mut read, row)) = found else { return Ok(None) };
+        let roles = role::of_guild(&mut *read, id).await?;
         let channels = channel::of_guild(&mut read, id).await?;
         let mut members = member::of_guild(&mut read, id).await?;
         drop(read);
-        // Names live with the accounts, which may be another database.
-        let ids: Vec<UserId> = members.iter().map(|member| member.user.id).collect();
-        let names = self.names(&ids).await?;
-        for member in &mut members {
-            if let Some(name) = names.get(&member.user.id) {
-                member.user.name.clone_from(name);
-            }
-        }
+        self.name_members(&mut members).await?;
         Ok(Some(Guild {
             id,
             name: row.try_get("name")?,
@@ -88,34 +88,35 @@ impl Store {
             presences: Vec::new(),
         }))
     }
+}
 
-    /// Who owns a guild; none when there is no such guild.
+impl GuildWrite {
+    /// The guild's name and owner.
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn guild_owner(&self, id: GuildId) -> Result<Option<UserId>> {
-        let mut homes = self.homes(id);
-        while let Some(home) = homes.next().await? {
-            let owner: Option<i64> =
-                sqlx::query_scalar("SELECT owner_id FROM guilds WHERE id = $1 AND moved_to < 0")
-                    .bind(key(id.0))
-                    .fetch_optional(home.readers())
-                    .await?;
-            if let Some(owner) = owner {
-                return Ok(Some(UserId(loaded(owner)?)));
-            }
-        }
-        Ok(None)
+    pub async fn name_and_owner(&mut self) -> Result<Option<(String, UserId)>> {
+        let guild = self.guild();
+        let row = sqlx::query("SELECT name, owner_id FROM guilds WHERE id = $1")
+            .bind(key(guild.0))
+            .fetch_optional(self.connection())
+            .await?;
+        let Some(row) = row else { return Ok(None) };
+        Ok(Some((row.try_get("name")?, UserId(loaded(row.try_get("owner_id")?)?))))
     }
-}
 
-async fn roles(connection: &mut AnyConnection, guild: GuildId) -> Result<Vec<Role>> {
-    let rows = sqlx::query(
-        "SELECT id, guild_id, name, color, position, permissions FROM roles \
-         WHERE guild_id = $1 ORDER BY position DESC, id",
-    )
-    .bind(key(guild.0))
-    .fetch_all(connection)
-    .await?;
-    rows.iter().map(role::from_row).collect()
+    /// Renames the guild and gives it to somebody.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn update_guild(&mut self, name: &str, owner: UserId) -> Result<()> {
+        let guild = self.guild();
+        sqlx::query("UPDATE guilds SET name = $1, owner_id = $2 WHERE id = $3")
+            .bind(name)
+            .bind(stored(owner.0)?)
+            .bind(key(guild.0))
+            .execute(self.connection())
+            .await?;
+        Ok(())
+    }
 }

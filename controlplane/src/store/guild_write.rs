@@ -6,11 +6,13 @@ use hype_protocol::id::GuildId;
 use sqlx::{AnyConnection, Row};
 
 use super::database::Dialect;
-use super::directory::MOVES;
 use super::snowflake::{Snowflakes, unix_ms};
 use super::write::Write;
 use super::{Error, Result, Store, event, key, loaded, stored};
 use crate::event::Audience;
+
+/// How often a change follows a guild that moves meanwhile.
+pub(super) const MOVES: usize = 4;
 
 /// The change. Dropped without [`Self::commit`] it never was.
 #[derive(Debug)]

@@ -10,10 +10,6 @@ use sqlx::{AnyConnection, Row};
 use super::guild_write::GuildWrite;
 use super::{Result, Store, key, loaded, stored};
 
-pub(super) const IS_MEMBER: &str =
-    "SELECT COUNT(*) FROM members JOIN guilds ON guilds.id = members.guild_id \
-     WHERE members.guild_id = $1 AND members.user_id = $2 AND guilds.moved_to < 0";
-
 /// What became of a try to join a guild.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Added {
@@ -53,6 +49,15 @@ fn from_row(row: &AnyRow) -> Result<Member> {
     })
 }
 
+fn of_users(rows: &[AnyRow]) -> Result<HashMap<UserId, Vec<RoleId>>> {
+    let mut roles: HashMap<UserId, Vec<RoleId>> = HashMap::new();
+    for row in rows {
+        let user = UserId(loaded(row.try_get("user_id")?)?);
+        roles.entry(user).or_default().push(RoleId(loaded(row.try_get("role_id")?)?));
+    }
+    Ok(roles)
+}
+
 /// All members of a guild without their names, who came first first.
 pub(super) async fn of_guild(
     connection: &mut AnyConnection,
@@ -72,11 +77,7 @@ pub(super) async fn of_guild(
     .bind(key(guild.0))
     .fetch_all(connection)
     .await?;
-    let mut roles: HashMap<UserId, Vec<RoleId>> = HashMap::new();
-    for row in &rows {
-        let user = UserId(loaded(row.try_get("user_id")?)?);
-        roles.entry(user).or_default().push(RoleId(loaded(row.try_get("role_id")?)?));
-    }
+    let mut roles = of_users(&rows)?;
     for member in &mut members {
         member.roles = roles.remove(&member.user.id).unwrap_or_default();
     }
@@ -126,32 +127,113 @@ impl GuildWrite {
     }
 }
 
-impl Store {
-    /// Notes that somebody is about to become a member; false when he is in `quota` guilds already.
-    ///
-    /// # Errors
-    /// [`super::Error::Conflict`] when there is no such person.
-    pub async fn announce_member(&self, user: UserId, guild: GuildId, quota: u32) -> Result<bool> {
-        self.note_membership(user, guild, quota).await
-    }
-
-    /// True when the person is a member of the guild.
+impl GuildWrite {
+    /// Removes a member, with his roles and read marks; false when he is none. What overwrites say
+    /// about him stays for the case that he comes back.
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn is_member(&self, guild: GuildId, user: UserId) -> Result<bool> {
-        let mut homes = self.homes(guild);
-        while let Some(home) = homes.next().await? {
-            let count: i64 = sqlx::query_scalar(IS_MEMBER)
-                .bind(key(guild.0))
-                .bind(key(user.0))
-                .fetch_one(home.readers())
-                .await?;
-            if count > 0 {
-                return Ok(true);
+    pub async fn remove_member(&mut self, user: UserId) -> Result<bool> {
+        let guild = self.guild();
+        for sql in [
+            "DELETE FROM member_roles WHERE guild_id = $1 AND user_id = $2",
+            "DELETE FROM read_marks WHERE guild_id = $1 AND user_id = $2",
+        ] {
+            let query = sqlx::query(sql).bind(key(guild.0)).bind(key(user.0));
+            query.execute(self.connection()).await?;
+        }
+        let done = sqlx::query("DELETE FROM members WHERE guild_id = $1 AND user_id = $2")
+            .bind(key(guild.0))
+            .bind(key(user.0))
+            .execute(self.connection())
+            .await?;
+        Ok(done.rows_affected() > 0)
+    }
+
+    /// A member without his name; none when the person is no member.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn member(&mut self, user: UserId) -> Result<Option<Member>> {
+        let guild = self.guild();
+        // One person: the same as a page that begins right before him.
+        let found = page(self.connection(), guild, before(user), 1).await?;
+        Ok(found.into_iter().next().filter(|member| member.user.id == user))
+    }
+}
+
+fn before(user: UserId) -> i64 {
+    key(user.0).saturating_sub(1)
+}
+
+/// Members of a guild without their names, by id, after `after`.
+async fn page(
+    connection: &mut AnyConnection,
+    guild: GuildId,
+    after: i64,
+    limit: u32,
+) -> Result<Vec<Member>> {
+    let rows = sqlx::query(MEMBER_PAGE)
+        .bind(key(guild.0))
+        .bind(after)
+        .bind(i64::from(limit))
+        .fetch_all(&mut *connection)
+        .await?;
+    let mut members = rows.iter().map(from_row).collect::<Result<Vec<_>>>()?;
+    let Some(last) = members.last() else { return Ok(members) };
+    let rows = sqlx::query(
+        "SELECT user_id, role_id FROM member_roles \
+         WHERE guild_id = $1 AND user_id > $2 AND user_id <= $3 ORDER BY user_id, role_id",
+    )
+    .bind(key(guild.0))
+    .bind(after)
+    .bind(key(last.user.id.0))
+    .fetch_all(connection)
+    .await?;
+    let mut roles = of_users(&rows)?;
+    for member in &mut members {
+        member.roles = roles.remove(&member.user.id).unwrap_or_default();
+    }
+    Ok(members)
+}
+
+/// A page of members, by the primary key.
+pub const MEMBER_PAGE: &str = "SELECT user_id, joined_at_ms, server_mute, server_deaf FROM members \
+     WHERE guild_id = $1 AND user_id > $2 ORDER BY user_id LIMIT $3";
+
+impl Store {
+    /// Members of a guild by their ids, after `after`; at most `limit`.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn members(&self, guild: GuildId, after: UserId, limit: u32) -> Result<Vec<Member>> {
+        let Some(home) = self.home(guild).await? else { return Ok(Vec::new()) };
+        let mut connection = home.readers().acquire().await?;
+        let after = i64::try_from(after.0).unwrap_or(i64::MAX);
+        let mut members = page(&mut connection, guild, after, limit).await?;
+        drop(connection);
+        self.name_members(&mut members).await?;
+        Ok(members)
+    }
+
+    /// Names live with the accounts, which may be another database.
+    pub(super) async fn name_members(&self, members: &mut [Member]) -> Result<()> {
+        let ids: Vec<UserId> = members.iter().map(|member| member.user.id).collect();
+        let mut names = self.names(&ids).await?;
+        for member in members {
+            if let Some(name) = names.remove(&member.user.id) {
+                member.user.name = name;
             }
         }
-        Ok(false)
+        Ok(())
+    }
+
+    /// Notes that somebody is about to become a member; false when he is in `quota` guilds already.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn announce_member(&self, user: UserId, guild: GuildId, quota: u32) -> Result<bool> {
+        self.note_membership(user, guild, quota).await
     }
 
     /// How many members a guild has.
@@ -159,48 +241,13 @@ impl Store {
     /// # Errors
     /// When the database fails.
     pub async fn member_count(&self, guild: GuildId) -> Result<u64> {
-        let mut homes = self.homes(guild);
-        while let Some(home) = homes.next().await? {
-            // A guild has at least its owner.
-            let count: i64 = sqlx::query_scalar(
-                "SELECT COUNT(*) FROM members WHERE guild_id = $1 AND 0 > \
-                 (SELECT moved_to FROM guilds WHERE id = $1)",
-            )
-            .bind(key(guild.0))
-            .fetch_one(home.readers())
-            .await?;
-            if count > 0 {
-                return loaded(count);
-            }
-        }
-        Ok(0)
-    }
-
-    /// What was decided about a member's voice; none when the person is no member.
-    ///
-    /// # Errors
-    /// When the database fails.
-    pub async fn voice_decision(
-        &self,
-        guild: GuildId,
-        user: UserId,
-    ) -> Result<Option<VoiceDecision>> {
-        let mut homes = self.homes(guild);
-        while let Some(home) = homes.next().await? {
-            let row = sqlx::query(
-                "SELECT server_mute, server_deaf FROM members \
-                 JOIN guilds ON guilds.id = members.guild_id \
-                 WHERE members.guild_id = $1 AND members.user_id = $2 AND guilds.moved_to < 0",
-            )
-            .bind(key(guild.0))
-            .bind(key(user.0))
-            .fetch_optional(home.readers())
-            .await?;
-            if let Some(row) = row {
-                return decision(&row).map(Some);
-            }
-        }
-        Ok(None)
+        let Some(home) = self.home(guild).await? else { return Ok(0) };
+        loaded(
+            sqlx::query_scalar("SELECT COUNT(*) FROM members WHERE guild_id = $1")
+                .bind(key(guild.0))
+                .fetch_one(home.readers())
+                .await?,
+        )
     }
 }
 

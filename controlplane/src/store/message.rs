@@ -50,15 +50,15 @@ macro_rules! select_messages {
 }
 pub(super) use select_messages;
 
-/// Of a channel, up to an id, the newest first; nothing where the guild does not live.
-pub(super) const UP_TO: &str = select_messages!(
+/// Of a channel, up to an id, the newest first.
+pub const UP_TO: &str = select_messages!(
     "WHERE channel_id = $1 AND messages.id <= $2 \
-     AND 0 > (SELECT moved_to FROM guilds WHERE id = $3) ORDER BY messages.id DESC LIMIT $4"
+     ORDER BY messages.id DESC LIMIT $3"
 );
 /// Of a channel, above an id, the oldest first.
-pub(super) const ABOVE: &str = select_messages!(
+pub const ABOVE: &str = select_messages!(
     "WHERE channel_id = $1 AND messages.id > $2 \
-     AND 0 > (SELECT moved_to FROM guilds WHERE id = $3) ORDER BY messages.id LIMIT $4"
+     ORDER BY messages.id LIMIT $3"
 );
 const ONE: &str = select_messages!("WHERE messages.id = $1 AND channel_id = $2");
 
@@ -197,7 +197,6 @@ impl GuildWrite {
 
 /// Rows of one direction from an id on, in the order of the statement.
 struct Side {
-    guild: GuildId,
     channel: ChannelId,
     sql: &'static str,
     id: i64,
@@ -212,7 +211,6 @@ impl Side {
         let rows = sqlx::query(self.sql)
             .bind(key(self.channel.0))
             .bind(self.id)
-            .bind(key(self.guild.0))
             .bind(i64::from(self.limit))
             .fetch_all(home.readers())
             .await?;
@@ -233,28 +231,21 @@ impl Store {
     ) -> Result<Vec<Message>> {
         let Some(guild) = self.guild_of_channel(channel).await? else { return Ok(Vec::new()) };
         let number = |id: MessageId| i64::try_from(id.0).unwrap_or(i64::MAX);
-        let side = |sql, id, limit| Side { guild, channel, sql, id, limit };
+        let side = |sql, id, limit| Side { channel, sql, id, limit };
         let newer = |id, limit| side(ABOVE, number(id), limit);
         let none = side(ABOVE, 0, 0);
         let (newer, older) = match page {
             Page::Newest => (none, side(UP_TO, i64::MAX, limit)),
             Page::Before(id) => (none, side(UP_TO, number(id) - 1, limit)),
             Page::After(id) => (newer(id, limit), side(UP_TO, 0, 0)),
-            Page::Around(id) => {
-                (newer(id, limit / 2), side(UP_TO, number(id), limit - limit / 2))
-            }
+            Page::Around(id) => (newer(id, limit / 2), side(UP_TO, number(id), limit - limit / 2)),
         };
-        let mut homes = self.homes(guild);
-        while let Some(home) = homes.next().await? {
-            let mut found = newer.load(home).await?;
-            found.reverse();
-            found.extend(older.load(home).await?);
-            if !found.is_empty() {
-                self.name_authors(&mut found).await?;
-                return Ok(found);
-            }
-        }
-        Ok(Vec::new())
+        let Some(home) = self.home(guild).await? else { return Ok(Vec::new()) };
+        let mut found = newer.load(home).await?;
+        found.reverse();
+        found.extend(older.load(home).await?);
+        self.name_authors(&mut found).await?;
+        Ok(found)
     }
 
     /// Authors live with the accounts, which may be another database: so they are looked up, not

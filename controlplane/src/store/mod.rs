@@ -2,9 +2,13 @@
 //! PostgreSQL and SQLite. Accounts, with the directory of what is where, are in one database; guilds
 //! are spread over one to sixteen shards. They may all be one database, and are by default.
 
+pub mod access;
+pub mod audit;
+pub mod ban;
 pub mod channel;
 pub mod database;
 pub mod directory;
+pub mod doomed;
 pub mod event;
 pub mod guild;
 pub mod guild_write;
@@ -15,7 +19,10 @@ pub mod message;
 pub mod read_mark;
 pub mod role;
 pub mod search;
+pub mod shard_copy;
+pub mod shard_move;
 pub mod sign_in;
+pub mod signing_key;
 pub mod snowflake;
 pub mod user;
 pub mod write;

@@ -5,6 +5,7 @@ use hype_protocol::id::{ChannelId, GuildId, MessageId, UserId};
 use sqlx::Row;
 
 use super::database::Dialect;
+use super::guild_write::MOVES;
 use super::{Result, Store, key, loaded, stored};
 
 /// Where the guild lives, and so that it does not move meanwhile; others may change it.
@@ -26,8 +27,8 @@ impl Store {
     /// # Errors
     /// When the database fails.
     pub async fn mark_read(&self, guild: GuildId, user: UserId, mark: ReadMark) -> Result<bool> {
-        let mut homes = self.homes(guild);
-        while let Some(home) = homes.next().await? {
+        for _ in 0..MOVES {
+            let Some(home) = self.home(guild).await? else { return Ok(false) };
             let sql = match home.dialect() {
                 Dialect::Postgres => put!("FOR KEY SHARE "),
                 Dialect::Sqlite => put!(""),
@@ -39,6 +40,15 @@ impl Store {
                 .bind(stored(mark.message_id.0)?);
             if home.execute(query).await? > 0 {
                 return Ok(true);
+            }
+            let moved_to: Option<i64> =
+                sqlx::query_scalar("SELECT moved_to FROM guilds WHERE id = $1")
+                    .bind(key(guild.0))
+                    .fetch_optional(home.readers())
+                    .await?;
+            match moved_to {
+                Some(shard) if shard >= 0 => self.moved(guild, shard)?,
+                Some(_) | None => return Ok(false),
             }
         }
         Ok(false)

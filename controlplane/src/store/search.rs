@@ -7,21 +7,21 @@ use sqlx::Row;
 
 use super::database::{Database, Dialect};
 use super::message::{from_row, put_words, select_messages};
-use super::{Result, Store, key};
+use super::{Result, Store};
 
 /// Messages that are given their words in one go.
 const STEP: i64 = 500;
 
-pub(super) const POSTGRES: &str = select_messages!(
+/// The search on PostgreSQL.
+pub const POSTGRES: &str = select_messages!(
     "WHERE words @@ $1::tsquery AND messages.id > $2 AND messages.id < $3 \
-     AND 0 > (SELECT moved_to FROM guilds WHERE id = $4) ORDER BY messages.id DESC LIMIT $5"
+     ORDER BY messages.id DESC LIMIT $4"
 );
-pub(super) const SQLITE: &str =
-    "SELECT messages.id, channel_id, guild_id, author_id, content, created_at_ms, edited_at_ms \
+/// The search on SQLite.
+pub const SQLITE: &str = "SELECT messages.id, channel_id, guild_id, author_id, content, created_at_ms, edited_at_ms \
      FROM message_words JOIN messages ON messages.id = message_words.rowid \
      WHERE message_words MATCH $1 AND message_words.rowid > $2 AND message_words.rowid < $3 \
-     AND 0 > (SELECT moved_to FROM guilds WHERE id = $4) \
-     ORDER BY message_words.rowid DESC LIMIT $5";
+     ORDER BY message_words.rowid DESC LIMIT $4";
 
 /// What a message must have.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -37,7 +37,9 @@ impl Terms {
     fn text(&self, dialect: Dialect) -> String {
         let quoted = |words: &[String], operator: &str| {
             let quoted = words.iter().map(|word| match dialect {
-                Dialect::Postgres => format!("'{}'", word.replace('\\', "\\\\").replace('\'', "''")),
+                Dialect::Postgres => {
+                    format!("'{}'", word.replace('\\', "\\\\").replace('\'', "''"))
+                }
                 Dialect::Sqlite => format!("\"{}\"", word.replace('"', "\"\"")),
             });
             quoted.collect::<Vec<_>>().join(operator)
@@ -72,29 +74,23 @@ impl Store {
         let number = |id: Option<MessageId>, none: i64| {
             id.map_or(none, |id| i64::try_from(id.0).unwrap_or(i64::MAX))
         };
-        let mut homes = self.homes(guild);
-        while let Some(home) = homes.next().await? {
-            let sql = match home.dialect() {
-                Dialect::Postgres => POSTGRES,
-                Dialect::Sqlite => SQLITE,
-            };
-            let rows = sqlx::query(sql)
-                .bind(terms.text(home.dialect()))
-                .bind(number(after, 0))
-                .bind(number(before, i64::MAX))
-                .bind(key(guild.0))
-                .bind(i64::from(limit))
-                // Planned anew each time: what is best for a rare word takes long for a frequent one.
-                .persistent(false)
-                .fetch_all(home.readers())
-                .await?;
-            if !rows.is_empty() {
-                let mut found = rows.iter().map(from_row).collect::<Result<Vec<_>>>()?;
-                self.name_authors(&mut found).await?;
-                return Ok(found);
-            }
-        }
-        Ok(Vec::new())
+        let Some(home) = self.home(guild).await? else { return Ok(Vec::new()) };
+        let sql = match home.dialect() {
+            Dialect::Postgres => POSTGRES,
+            Dialect::Sqlite => SQLITE,
+        };
+        let rows = sqlx::query(sql)
+            .bind(terms.text(home.dialect()))
+            .bind(number(after, 0))
+            .bind(number(before, i64::MAX))
+            .bind(i64::from(limit))
+            // Planned anew each time: what is best for a rare word takes long for a frequent one.
+            .persistent(false)
+            .fetch_all(home.readers())
+            .await?;
+        let mut found = rows.iter().map(from_row).collect::<Result<Vec<_>>>()?;
+        self.name_authors(&mut found).await?;
+        Ok(found)
     }
 
     /// Gives their words to the messages of a release before there was a search. Returns how many

@@ -38,6 +38,11 @@ pub fn made_at_ms(id: u64) -> u64 {
     (id >> TIME_SHIFT) + EPOCH_MS
 }
 
+/// The least id that can be made at a time, in Unix milliseconds.
+pub fn first_at_ms(time_ms: u64) -> u64 {
+    time_ms.saturating_sub(EPOCH_MS) << TIME_SHIFT
+}
+
 #[derive(Debug)]
 struct Last {
     time_ms: u64,
@@ -131,6 +136,7 @@ mod tests {
             let id = ids.at(NOW).expect("the clock is right").expect("a number is free");
             assert!(id > last);
             assert_eq!(made_at_ms(id), NOW);
+            assert!(first_at_ms(NOW) <= id && id < first_at_ms(NOW + 1));
             last = id;
         }
         let wait = ids.at(NOW).expect("the clock is right").expect_err("all numbers are used");

@@ -100,15 +100,26 @@ impl Store {
         .transpose()
     }
 
-    /// Replaces a password's hash, unless it has changed since it was read.
+    /// The hash of somebody's password; none when there is no such account.
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn replace_password_hash(&self, id: UserId, old: &str, new: &str) -> Result<()> {
+    pub async fn password_hash(&self, id: UserId) -> Result<Option<String>> {
+        Ok(sqlx::query_scalar("SELECT password_hash FROM users WHERE id = $1")
+            .bind(key(id.0))
+            .fetch_optional(self.accounts().readers())
+            .await?)
+    }
+
+    /// Replaces a password's hash; false when it has changed since it was read.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn replace_password_hash(&self, id: UserId, old: &str, new: &str) -> Result<bool> {
         let query =
             sqlx::query("UPDATE users SET password_hash = $1 WHERE id = $2 AND password_hash = $3");
-        self.accounts().execute(query.bind(new).bind(key(id.0)).bind(old)).await?;
-        Ok(())
+        let replaced = self.accounts().execute(query.bind(new).bind(key(id.0)).bind(old)).await?;
+        Ok(replaced > 0)
     }
 
     /// The newest id that any table holds, 0 in an empty store.

@@ -87,8 +87,7 @@ impl Batch {
     /// Waits for a turn and opens a savepoint.
     pub async fn write(&self) -> Result<Write> {
         let waiting = timeout(WAIT, Arc::clone(&self.open).lock_owned());
-        let mut open =
-            waiting.await.map_err(|_| Error::Unavailable(sqlx::Error::PoolTimedOut))?;
+        let mut open = waiting.await.map_err(|_| Error::Unavailable(sqlx::Error::PoolTimedOut))?;
         let batch = self.clone();
         to_the_end(async move {
             if open.connection.is_none() {

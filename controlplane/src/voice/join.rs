@@ -5,18 +5,19 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use hype_protocol::gateway::{Channel, Joined, JoinedNative, VoiceJoin, VoiceState};
-use hype_protocol::id::{ChannelId, GuildId, RoomId, SessionId, UserId};
+use hype_protocol::id::{ChannelId, RoomId, SessionId, UserId};
 use hype_protocol::media::SessionMedia;
-use hype_protocol::observation::{CloseReason, FlagsChange, Keying, OpenSession, VoiceFlags};
+use hype_protocol::observation::{CloseReason, Keying, OpenSession, VoiceFlags};
+use hype_protocol::permission::Permissions;
 use hype_protocol::secret::SrtpProfile;
 
-use super::Seat;
 use super::sdp::{self, Endpoint, Offer};
+use super::{Seat, enforce};
 use crate::app::App;
-use crate::domain::{guild, member, moderation};
+use crate::domain::{guild, member};
 use crate::error::Error;
 
-/// Decisions of moderators that may come while a session opens; the last one found is obeyed.
+/// Decisions about the person that may come while a session opens; the last one found is obeyed.
 const MAX_DECISIONS: usize = 4;
 
 impl From<sdp::Error> for Error {
@@ -33,10 +34,11 @@ impl From<sdp::Error> for Error {
 /// Joins by an SDP offer.
 ///
 /// # Errors
-/// `not_found`, `not_a_voice_channel`, `sdp_invalid`, `sdp_unsupported`, `channel_full`, `no_node`,
+/// `not_found`, `missing_permission`, `not_a_voice_channel`, `sdp_invalid`, `sdp_unsupported`, `channel_full`, `no_node`,
 /// `coordination_unavailable`; those that pass by themselves carry a time to try again after.
 pub async fn join(app: &App, user: UserId, request: VoiceJoin) -> Result<Joined, Error> {
-    let channel = member::voice_channel(app, request.channel_id, user).await?;
+    let channel =
+        member::voice_channel(app, request.channel_id, user, Permissions::CONNECT).await?;
     let offer = Offer::parse(&request.sdp)?;
     let agreement = sdp::negotiate(&offer, &request.lines)?;
     let room = RoomId::from(channel.id);
@@ -77,7 +79,7 @@ pub async fn join_native(
     profile: SrtpProfile,
     ufrag: String,
 ) -> Result<JoinedNative, Error> {
-    let channel = member::voice_channel(app, channel, user).await?;
+    let channel = member::voice_channel(app, channel, user, Permissions::CONNECT).await?;
     let ice_chars = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'+' | b'/');
     if !(4..=32).contains(&ufrag.len()) || !ufrag.bytes().all(ice_chars) {
         return Err(Error::invalid("an ICE ufrag has 4 to 32 letters, digits, + and /"));
@@ -124,8 +126,8 @@ fn new_session(app: &App, room: RoomId) -> SessionId {
     }
 }
 
-/// Opens the session if there is room for one more, as moderators decided about the person in this
-/// guild, then ends the person's other ones.
+/// Opens the session if there is room for one more, with what is decided about the person there,
+/// then ends the person's other ones.
 async fn enter(
     app: &App,
     user: UserId,
@@ -134,7 +136,7 @@ async fn enter(
     session: SessionId,
     client: Client,
 ) -> Result<(), Error> {
-    let flags = moderation::apply_decision(app, channel.guild_id, user, client.flags).await?;
+    let flags = enforce::decided(app, channel.id, user, client.flags).await?;
     let open = OpenSession {
         boot: seat.boot,
         room: RoomId::from(channel.id),
@@ -148,7 +150,7 @@ async fn enter(
         media: client.media,
     };
     let others = app.voice.open_within(seat, open, channel.user_limit)?;
-    if let Err(error) = follow_decision(app, channel.guild_id, user, session, flags).await {
+    if let Err(error) = follow_decision(app, channel.id, user, session, flags).await {
         // Nobody may be heard whose right to it is not known. The others stay as they were.
         let _ = app.voice.close(session, CloseReason::Left);
         return Err(error);
@@ -164,23 +166,18 @@ async fn enter(
 /// decided between our look and the opening found no session to tell.
 async fn follow_decision(
     app: &App,
-    guild: GuildId,
+    channel: ChannelId,
     user: UserId,
     session: SessionId,
     mut flags: VoiceFlags,
 ) -> Result<(), Error> {
     // Again after each change, as another decision may have overtaken ours on its way to the node.
     for _ in 0..MAX_DECISIONS {
-        let decided = moderation::apply_decision(app, guild, user, flags).await?;
+        let decided = enforce::decided(app, channel, user, flags).await?;
         if decided == flags {
             return Ok(());
         }
-        let change = FlagsChange {
-            server_mute: Some(decided.server_mute),
-            server_deaf: Some(decided.server_deaf),
-            ..FlagsChange::default()
-        };
-        app.voice.flags(session, change)?;
+        app.voice.flags(session, enforce::change_to(decided))?;
         flags = decided;
     }
     Ok(())

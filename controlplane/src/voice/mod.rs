@@ -3,6 +3,7 @@
 //! the nodes, the truth about rooms from the coordination store; both are kept here, so that
 //! joining a room that already lives somewhere needs no store (DESIGN rule 4).
 
+pub mod enforce;
 pub mod fleet;
 pub mod join;
 pub mod link;
@@ -217,6 +218,20 @@ impl Voice {
     /// All sessions of a person.
     pub fn sessions_of(&self, user: UserId) -> Vec<SessionStatus> {
         self.state().fleet.sessions_of(user)
+    }
+
+    /// All rooms in which somebody is.
+    pub fn rooms(&self) -> Vec<RoomId> {
+        self.state().fleet.rooms()
+    }
+
+    /// Where a room lives now and can be joined, with the region of its node; none when it lives
+    /// nowhere yet, or its node is not there.
+    pub fn seat_of(&self, room: RoomId) -> Option<(Seat, String)> {
+        let state = self.state();
+        let seat = state.fleet.seat(room, state.places.record(room)?)?;
+        let region = state.fleet.region(&seat.node)?;
+        Some((seat, region))
     }
 
     /// True when people can join: a live node is connected.

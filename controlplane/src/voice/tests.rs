@@ -83,12 +83,7 @@ async fn fill(store: &Store) {
     let owner = User { id: UserId(1), name: "owner".into() };
     let account = Account { user: owner.clone(), password_hash: "none".into() };
     store.create_user(&account, "owner", 1).await.expect("the database is new");
-    let channel = guild::new_channel(
-        ChannelId(ROOM.0),
-        GUILD,
-        "Lounge".into(),
-        ChannelKind::Voice,
-    );
+    let channel = guild::new_channel(ChannelId(ROOM.0), GUILD, "Lounge".into(), ChannelKind::Voice);
     let guild = Guild {
         id: GUILD,
         name: "guild".into(),

@@ -55,7 +55,12 @@ async fn the_matrix() {
             json!({ "message_id": "1" }),
             [401, 404, 204, 204],
         ),
-        (Method::GET, format!("/api/v1/guilds/{guild}/messages/search?q=hi"), none.clone(), MEMBERS),
+        (
+            Method::GET,
+            format!("/api/v1/guilds/{guild}/messages/search?q=hi"),
+            none.clone(),
+            MEMBERS,
+        ),
         (Method::GET, format!("/api/v1/channels/{voice}/voice"), none.clone(), MEMBERS),
         (Method::GET, format!("/api/v1/channels/{text}/voice"), none.clone(), [401, 404, 400, 400]),
         (

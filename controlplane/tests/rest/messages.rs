@@ -40,9 +40,14 @@ async fn messages_are_paged_newest_first() {
     assert_eq!(page(&format!("?after={}&limit=4", ids[10])).await, down(14, 11));
     assert_eq!(page(&format!("?after={}", ids[58])).await, [59]);
     assert_eq!(page(&format!("?around={}&limit=4", ids[10])).await, down(12, 9));
-    for query in
-        ["?limit=0", "?limit=101", "?limit=x", "?before=x", "?before=1&after=2", "?around=1&after=2"]
-    {
+    for query in [
+        "?limit=0",
+        "?limit=101",
+        "?limit=x",
+        "?before=x",
+        "?before=1&after=2",
+        "?around=1&after=2",
+    ] {
         assert_error(&server.get(&format!("{path}{query}"), &ada).await, 400, "invalid_request");
     }
     server.stop().await;

@@ -113,10 +113,8 @@ async fn writers_who_vanish_at_any_moment_harm_nobody(place: Place) {
     for polls in 0..60 {
         let vanishing = Box::pin(send_new(&store, &made));
         let staying = [send_new(&store, &made), send_new(&store, &made)];
-        let ((), staying) = tokio::join!(
-            poll_at_most(vanishing, polls),
-            futures_util::future::join_all(staying)
-        );
+        let ((), staying) =
+            tokio::join!(poll_at_most(vanishing, polls), futures_util::future::join_all(staying));
         for outcome in staying {
             acknowledged.insert(outcome.expect("acknowledged"));
         }

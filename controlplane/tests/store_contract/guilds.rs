@@ -1,6 +1,7 @@
 //! Guilds, channels, members and invites.
 
 use hype_control::store::Error;
+use hype_control::store::invite::Invite;
 use hype_control::store::member::{Added, VoiceDecision};
 use hype_protocol::gateway::{Channel, ChannelKind};
 use hype_protocol::id::{ChannelId, GuildId, UserId};
@@ -29,8 +30,8 @@ async fn guilds_and_channels(place: Place) {
 
     let mut expected = guild(1, 1);
     assert_eq!(store.guild(GuildId(1)).await.expect("read"), Some(expected.clone()));
-    assert_eq!(store.guild_owner(GuildId(1)).await.expect("read"), Some(UserId(1)));
-    assert_eq!(store.guild_owner(GuildId(9)).await.expect("read"), None);
+    let access = store.access(GuildId(1), UserId(1)).await.expect("read").expect("a member");
+    assert_eq!(access.owner, UserId(1));
 
     let new = channel(500, 1, "Big hall", ChannelKind::Voice, 1000);
     let add = async |new: &Channel, quota: u32| {
@@ -78,8 +79,8 @@ async fn members(place: Place) {
     let nobody = store.announce_member(UserId(99), GuildId(1), 9).await;
     assert!(matches!(nobody, Err(Error::Conflict)), "{nobody:?}");
     for (guild, user, expected) in [(1, 1, true), (1, 2, true), (1, 4, false), (9, 1, false)] {
-        let is_member = store.is_member(GuildId(guild), UserId(user)).await.expect("read");
-        assert_eq!(is_member, expected, "{guild} {user}");
+        let access = store.access(GuildId(guild), UserId(user)).await.expect("read");
+        assert_eq!(access.is_some(), expected, "{guild} {user}");
     }
     assert_eq!(store.guilds_of(UserId(2)).await.expect("read"), [GuildId(1), GuildId(2)]);
     assert_eq!(store.guilds_of(UserId(4)).await.expect("read"), []);
@@ -94,8 +95,10 @@ async fn decisions_about_voice_are_kept(place: Place) {
     with_users(&store, [1, 2]).await;
     store.create_guild(&guild(1, 1), 9, 1000).await.expect("created");
     let decided = |mute, deaf| Some(VoiceDecision { mute, deaf });
-    let read =
-        async |user: u64| store.voice_decision(GuildId(1), UserId(user)).await.expect("read");
+    let read = async |user: u64| {
+        let access = store.access(GuildId(1), UserId(user)).await.expect("read");
+        access.map(|access| VoiceDecision { mute: access.mute, deaf: access.deaf })
+    };
     assert_eq!(read(1).await, decided(false, false));
     for (mute, deaf, expected) in [
         (Some(true), None, decided(true, false)),
@@ -137,17 +140,28 @@ async fn invites(place: Place) {
     with_users(&store, [1]).await;
     store.create_guild(&guild(1, 1), 9, 1000).await.expect("created");
     let add = async |code: &str, quota: u32, now_ms: u64| {
+        let invite = Invite {
+            code: code.into(),
+            guild: GuildId(1),
+            creator: UserId(1),
+            created_at_ms: now_ms,
+            max_uses: 0,
+            uses: 0,
+            expires_at_ms: 0,
+        };
         let mut write = write(&store, 1).await;
-        write.add_invite(code, UserId(1), quota, now_ms).await?;
-        write.commit().await
+        let ended = write.add_invite(&invite, quota).await?;
+        write.commit().await?;
+        Ok::<_, Error>(ended)
     };
     for (number, code) in ["one", "two", "three"].into_iter().enumerate() {
         store.announce_invite(GuildId(1), code).await.expect("announced");
-        add(code, 2, 1000 + number as u64).await.expect("created");
+        let ended = add(code, 2, 1000 + number as u64).await.expect("created");
+        assert_eq!(ended, if code == "three" { vec!["one"] } else { vec![] }, "{code}");
     }
     assert_eq!(store.invite("one").await.expect("read"), None, "the oldest made room");
-    let invite = store.invite("three").await.expect("read").expect("there");
-    assert_eq!((invite.guild, invite.guild_name.as_str()), (GuildId(1), "guild 1"));
+    let (invite, name) = store.invite("three").await.expect("read").expect("there");
+    assert_eq!((invite.guild, name.as_str()), (GuildId(1), "guild 1"));
     assert!(store.invite("THREE").await.expect("read").is_none(), "case matters");
     let twice = add("three", 9, 1).await;
     assert!(matches!(twice, Err(Error::Conflict)), "{twice:?}");

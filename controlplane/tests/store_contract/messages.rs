@@ -118,7 +118,8 @@ async fn found(
     author: Option<u64>,
     channels: Option<&[ChannelId]>,
 ) -> Vec<u64> {
-    let terms = search::terms(search::words(text), GuildId(1), author.map(UserId), channels);
+    let all = [ChannelId(10), ChannelId(12)];
+    let terms = search::terms(search::words(text), author.map(UserId), channels.unwrap_or(&all));
     let found = store.search(GuildId(1), &terms, None, None, 100).await.expect("read");
     found.iter().map(|message| message.id.0).collect()
 }
@@ -146,9 +147,11 @@ async fn searches(place: Place) {
         let message = Message { guild_id: GuildId(1), ..message };
         assert!(send(&store, &message).await.expect("sent"));
     }
-    assert!(send(&store, &Message { content: "creme".into(), ..message(200, 20, 1) })
-        .await
-        .expect("sent"));
+    assert!(
+        send(&store, &Message { content: "creme".into(), ..message(200, 20, 1) })
+            .await
+            .expect("sent")
+    );
     for (text, expected) in [
         ("creme", vec![106, 101]),
         ("CRÈME BRULEE", vec![101]),
@@ -195,7 +198,7 @@ async fn searches(place: Place) {
         let ids = found(&store, text, author, channels.as_deref()).await;
         assert_eq!(ids, expected, "{text} {author:?} {channels:?}");
     }
-    let terms = search::terms(Vec::new(), GuildId(1), Some(UserId(1)), None);
+    let terms = search::terms(Vec::new(), Some(UserId(1)), &[ten, twelve]);
     for (after, before, limit, expected) in [
         (None, None, 2, vec![108, 107]),
         (None, Some(107), 2, vec![106, 103]),

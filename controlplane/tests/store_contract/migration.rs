@@ -56,13 +56,16 @@ async fn open_and_check(place: &Place) -> Store {
         channels,
         [(50, "general", ChannelKind::Text, 0), (51, "Lounge", ChannelKind::Voice, 7)]
     );
-    let members: Vec<_> =
-        guild.members.iter().map(|m| (m.user.name.as_str(), m.joined_at_ms, m.server_mute)).collect();
+    let members: Vec<_> = guild
+        .members
+        .iter()
+        .map(|m| (m.user.name.as_str(), m.joined_at_ms, m.server_mute))
+        .collect();
     assert_eq!(members, [("Ada", 20, false), ("Bob", 22, true)]);
     let roles: Vec<_> = guild.roles.iter().map(|role| (role.id, role.permissions)).collect();
     assert_eq!(roles, [(RoleId(5), Permissions::DEFAULT)]);
     assert_eq!(store.guilds_of(UserId(2)).await.expect("read"), [GuildId(5), GuildId(6)]);
-    assert_eq!(store.invite("code").await.expect("read").expect("kept").guild, GuildId(5));
+    assert_eq!(store.invite("code").await.expect("read").expect("kept").0.guild, GuildId(5));
     let page = store.messages(ChannelId(50), Page::Newest, 100).await.expect("read");
     assert_eq!(page[0].content, "Crème 1299");
     assert_eq!((page.len(), page[0].author.name.as_str()), (100, "Bob"));
@@ -77,7 +80,7 @@ async fn a_file_of_an_older_release_keeps_everything() {
     let store = open_and_check(&place).await;
     assert_eq!(store.index_messages(search::words_of).await.expect("done"), 1200);
     assert_eq!(store.index_messages(search::words_of).await.expect("done"), 0);
-    let terms = search::Terms { all: search::words("CREME 777"), ..search::Terms::default() };
+    let terms = search::terms(search::words("CREME 777"), None, &[ChannelId(50)]);
     let found = store.search(GuildId(5), &terms, None, None, 9).await.expect("read");
     let ids: Vec<_> = found.iter().map(|message| message.id).collect();
     assert_eq!(ids, [MessageId(777)]);
@@ -108,10 +111,8 @@ async fn commits_wait_for_the_disk_and_the_log_is_used() {
         sqlx::query_scalar("PRAGMA journal_mode").fetch_one(&mut connection).await.expect("read");
     assert_eq!(mode, "wal");
     let mut write = store.accounts().write().await.expect("a turn");
-    let durability: i64 = sqlx::query_scalar("PRAGMA synchronous")
-        .fetch_one(write.connection())
-        .await
-        .expect("read");
+    let durability: i64 =
+        sqlx::query_scalar("PRAGMA synchronous").fetch_one(write.connection()).await.expect("read");
     assert_eq!(durability, 2, "2 is FULL");
 }
 

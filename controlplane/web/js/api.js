@@ -60,8 +60,9 @@ window.addEventListener("storage", (event) => {
   }
 });
 
-async function send(method, path, body, token) {
+async function send(method, path, body, token, key = null) {
   const headers = {};
+  if (key) headers["idempotency-key"] = key;
   if (body !== undefined) headers["content-type"] = "application/json";
   if (token) headers.authorization = `Bearer ${token}`;
   let response;
@@ -133,15 +134,36 @@ export async function accessToken(stale = null) {
   return refreshing;
 }
 
-/** One call as the person who is signed in. Throws [`ApiError`]. */
-export async function call(method, path, body) {
+/**
+ * One call as the person who is signed in. Under a `key` something is made once, however often the
+ * call is repeated. Throws [`ApiError`].
+ */
+export async function call(method, path, body, { key = null } = {}) {
   const token = await accessToken();
   try {
-    return await send(method, path, body, token);
+    return await send(method, path, body, token, key);
   } catch (error) {
     if (error.status !== 401) throw error;
-    return send(method, path, body, await accessToken(token));
+    return send(method, path, body, await accessToken(token), key);
   }
+}
+
+/** A fresh key for a call that makes something. */
+export function newKey() {
+  return [...crypto.getRandomValues(new Uint8Array(16))].map((byte) => byte.toString(16).padStart(2, "0")).join("");
+}
+
+/** Changes the password; all other sign-ins end. Throws [`ApiError`]. */
+export async function changePassword(current, next) {
+  const answer = await call("PATCH", "/auth/me/password", { current, new: next });
+  // Where the server hands out new tokens, the old ones are of no use any more.
+  if (answer?.refresh_token) keep({ user: read()?.user, ...answer });
+}
+
+/** Ends all sign-ins of the person, this one as well. Throws [`ApiError`]. */
+export async function signOutEverywhere() {
+  await call("POST", "/auth/logout-all");
+  forget("You are signed out everywhere.");
 }
 
 /** What an invite leads to; needs no account. */

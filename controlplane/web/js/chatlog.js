@@ -1,8 +1,9 @@
-//! Messages by channel: the newest page, older pages on demand, live additions, and one's own
-//! messages while they are under way. Bounded: a long log keeps its newest part.
+//! Messages by channel: one unbroken stretch of them, mostly the newest, with live additions and
+//! one's own messages while they are under way; or a stretch around a message that was looked for.
+//! Bounded: a long stretch lets go of the end that is not looked at.
 
-import { state, changed, compareIds } from "./store.js";
-import { call } from "./api.js";
+import { state, changed, compareIds, findChannel } from "./store.js";
+import { call, newKey } from "./api.js";
 
 const PAGE = 50;
 const MOST = 600;
@@ -13,17 +14,30 @@ let nextPending = 1;
 export function log(channelId) {
   let entry = state.messages.get(channelId);
   if (!entry) {
-    entry = { items: [], pending: [], complete: false, loading: false, loaded: false, failed: "" };
+    entry = { items: [], pending: [], complete: false, live: true, loading: false, loaded: false, failed: "", turn: 0, barred: false };
     state.messages.set(channelId, entry);
   }
   return entry;
+}
+
+function reset(entry, live) {
+  Object.assign(entry, { items: [], complete: false, live, loaded: false, loading: false, failed: "", turn: entry.turn + 1 });
+}
+
+/** Who may not read the history has all there is: what comes live. */
+export function setHistory(entry, allowed) {
+  if (!allowed) Object.assign(entry, { barred: true, loaded: true, complete: true });
+  else if (entry.barred) {
+    entry.barred = false;
+    reset(entry, true);
+  }
 }
 
 /** After a gap in events nothing here can be trusted; what is shown is read again. */
 export function forgetAll() {
   for (const [channelId, entry] of state.messages) {
     if (entry.pending.length === 0) state.messages.delete(channelId);
-    else Object.assign(entry, { items: [], complete: false, loaded: false, loading: false, failed: "" });
+    reset(entry, true);
   }
   changed("messages");
 }
@@ -37,8 +51,27 @@ export function add(message) {
     const index = entry.pending.findIndex((item) => !item.failed && item.content.trim() === message.content.trim());
     if (index >= 0) entry.pending.splice(index, 1);
   }
-  merge(entry, [message]);
+  // A stretch of older messages does not reach up to this one.
+  if (entry.live) merge(entry, [message]);
   changed("messages");
+}
+
+/** A message that was edited. */
+export function replace(message) {
+  const entry = state.messages.get(message.channel_id);
+  const index = entry?.items.findIndex((item) => item.id === message.id) ?? -1;
+  if (index < 0) return;
+  entry.items[index] = message;
+  changed("messages");
+}
+
+/** A message that is gone. */
+export function remove(channelId, messageId) {
+  const entry = state.messages.get(channelId);
+  if (entry) entry.items = entry.items.filter((item) => item.id !== messageId);
+  const channel = findChannel(channelId);
+  if (channel?.last_message_id === messageId && entry?.loaded && entry.live) channel.last_message_id = entry.items.at(-1)?.id ?? null;
+  changed("messages", "unread");
 }
 
 function merge(entry, messages) {
@@ -56,38 +89,79 @@ export function trim(channelId) {
   changed("messages");
 }
 
-/** Reads the newest page, or the page before the oldest message that is known. */
-export async function load(channelId) {
+async function page(channelId, query, take) {
   const entry = log(channelId);
-  if (entry.loading || entry.complete) return;
+  if (entry.loading) return;
+  const { turn } = entry;
   entry.loading = true;
   entry.failed = "";
   changed("messages");
   try {
-    const before = entry.loaded && entry.items.length > 0 ? `&before=${entry.items[0].id}` : "";
-    const page = await call("GET", `/channels/${channelId}/messages?limit=${PAGE}${before}`);
-    merge(entry, page);
-    entry.loaded = true;
-    entry.complete = page.length < PAGE;
+    const found = await call("GET", `/channels/${channelId}/messages?limit=${PAGE}${query}`);
+    if (turn === entry.turn) take(entry, found);
   } catch (error) {
-    entry.failed = error.message;
+    if (turn === entry.turn) entry.failed = error.message;
   } finally {
-    entry.loading = false;
+    if (turn === entry.turn) entry.loading = false;
     changed("messages");
   }
+}
+
+/** Reads the newest page, or the page before the oldest message that is known. */
+export async function load(channelId) {
+  const { complete, loaded, items } = log(channelId);
+  if (complete) return;
+  const before = loaded && items.length > 0 ? `&before=${items[0].id}` : "";
+  await page(channelId, before, (entry, found) => {
+    merge(entry, found);
+    entry.loaded = true;
+    entry.complete = found.length < PAGE;
+    if (entry.items.length <= 2 * MOST) return;
+    entry.items = entry.items.slice(0, MOST);
+    entry.live = false;
+  });
+}
+
+/** Reads the page after the newest message of a stretch that does not reach the end. */
+export async function loadNewer(channelId) {
+  const { live, loaded, items } = log(channelId);
+  if (live || !loaded || items.length === 0) return;
+  await page(channelId, `&after=${items.at(-1).id}`, (entry, found) => {
+    merge(entry, found);
+    entry.live = found.length < PAGE;
+    trim(channelId);
+  });
+}
+
+/** Reads the stretch around one message, instead of what is there. */
+export async function loadAround(channelId, messageId) {
+  const entry = log(channelId);
+  if (entry.loaded && entry.items.some((item) => item.id === messageId)) return;
+  reset(entry, false);
+  await page(channelId, `&around=${messageId}`, (_, found) => {
+    merge(entry, found);
+    entry.loaded = true;
+  });
+}
+
+/** Goes back to the newest messages. */
+export function loadNewest(channelId) {
+  reset(log(channelId), true);
+  return load(channelId);
 }
 
 /** Sends a message; it shows at once, and stays with its error when it fails. */
 export async function send(channelId, content, retried = null) {
   const entry = log(channelId);
-  const item = retried ?? { key: `pending-${nextPending++}`, content, created_at_ms: Date.now(), failed: "" };
+  const item = retried ?? { key: `pending-${nextPending++}`, idempotencyKey: newKey(), content, created_at_ms: Date.now(), failed: "" };
   item.failed = "";
   if (!retried) entry.pending.push(item);
   changed("messages");
   try {
-    const message = await call("POST", `/channels/${channelId}/messages`, { content: item.content });
+    // Sent again under its key, it is never there twice.
+    const message = await call("POST", `/channels/${channelId}/messages`, { content: item.content }, { key: item.idempotencyKey });
     entry.pending = entry.pending.filter((other) => other !== item);
-    merge(log(channelId), [message]);
+    if (log(channelId).live) merge(log(channelId), [message]);
   } catch (error) {
     item.failed = error.message;
   }
@@ -99,4 +173,15 @@ export function discard(channelId, item) {
   const entry = log(channelId);
   entry.pending = entry.pending.filter((other) => other !== item);
   changed("messages");
+}
+
+/** Changes one's own message. Throws what the server says against it. */
+export async function edit(message, content) {
+  replace(await call("PATCH", `/channels/${message.channel_id}/messages/${message.id}`, { content }));
+}
+
+/** Deletes a message. Throws what the server says against it. */
+export async function erase(message) {
+  await call("DELETE", `/channels/${message.channel_id}/messages/${message.id}`);
+  remove(message.channel_id, message.id);
 }

@@ -6,12 +6,18 @@ import { accessToken } from "./api.js";
 import { Gateway } from "./gateway.js";
 import { Call } from "./voice/call.js";
 import * as events from "./events.js";
+import * as presence from "./presence.js";
 import { toast } from "./ui/toasts.js";
 
 /** The WebSocket. */
 export const gateway = new Gateway({
   token: accessToken,
-  onEvent: (event, data) => events.apply(event, data, call),
+  positions: events.positions,
+  onEvent: (event, data, position) => {
+    const lost = event === "guild.removed" ? state.guilds.get(data.guild_id) : null;
+    events.apply(event, data, call, position);
+    if (lost) toast(`You are no longer in ${lost.name}.`, "info");
+  },
   onStatus: (status) => {
     state.gateway = status;
     changed("gateway");
@@ -21,3 +27,5 @@ export const gateway = new Gateway({
 
 /** One's own call. */
 export const call = new Call(gateway, (message, kind = "error") => toast(message, kind));
+
+presence.follow(gateway);

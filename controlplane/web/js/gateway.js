@@ -20,6 +20,7 @@ export class Gateway {
   #token;
   #onEvent;
   #onStatus;
+  #positions;
   #socket = null;
   #session = null;
   #sequence = 0;
@@ -36,11 +37,15 @@ export class Gateway {
   /** `status` is `connecting`, `online` or `offline`. */
   status = "connecting";
 
-  /** `token(stale)` gives an access token, newer than the stale one. */
-  constructor({ token, onEvent, onStatus }) {
+  /**
+   * `token(stale)` gives an access token, newer than the stale one; `positions()` the newest event
+   * that is known of each guild.
+   */
+  constructor({ token, onEvent, onStatus, positions }) {
     this.#token = token;
     this.#onEvent = onEvent;
     this.#onStatus = onStatus;
+    this.#positions = positions;
     window.addEventListener("online", () => this.#hurry());
     document.addEventListener("visibilitychange", () => {
       if (document.visibilityState === "visible") this.#hurry();
@@ -182,7 +187,7 @@ export class Gateway {
 
   #introduce() {
     const token = this.#usedToken;
-    if (this.#session) this.#send("resume", { token, session_id: this.#session, seq: this.#sequence });
+    if (this.#session) this.#send("resume", { token, session_id: this.#session, seq: this.#sequence, guilds: this.#positions() });
     else this.#send("identify", { token });
   }
 
@@ -195,11 +200,11 @@ export class Gateway {
     else request.reject(new RequestError(error));
   }
 
-  #handle({ seq, event, data }) {
+  #handle({ seq, event, data, position = null }) {
     this.#sequence = seq;
     if (event === "ready") this.#session = data.session_id;
     const introduced = event === "ready" || event === "resumed";
-    this.#onEvent(event, data ?? {});
+    this.#onEvent(event, data ?? {}, position);
     if (introduced) {
       clearTimeout(this.#timers.identify);
       this.#attempt = 0;

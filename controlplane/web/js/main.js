@@ -5,6 +5,7 @@ import { state, changed, on } from "./store.js";
 import * as api from "./api.js";
 import * as events from "./events.js";
 import * as route from "./route.js";
+import { unreadSum } from "./unread.js";
 import { gateway, call } from "./client.js";
 import { showEntry } from "./ui/entry.js";
 import { showShell } from "./ui/shell.js";
@@ -61,10 +62,10 @@ api.onSignedOut(exit);
 listenForShortcuts();
 
 function title() {
-  const unread = [...state.unread.values()].reduce((sum, count) => sum + count, 0);
+  const { any, sum } = unreadSum([...state.guilds.values()].flatMap((one) => one.channels));
   const guild = state.guilds.get(state.route.guild);
   const text = guild ? `${guild.name} · Hype` : "Hype";
-  document.title = unread > 0 ? `(${unread}) ${text}` : text;
+  document.title = sum > 0 ? `(${sum}) ${text}` : any ? `• ${text}` : text;
 }
 
 const user = api.signedInUser();

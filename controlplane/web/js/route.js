@@ -1,7 +1,8 @@
-//! The address bar: `#/g/GUILD/CHANNEL` and `#/invite/CODE`. The hash is the only truth about
-//! what is shown, so links, history and a reload all lead to the same place.
+//! The address bar: `#/g/GUILD/CHANNEL`, `#/g/GUILD/CHANNEL/MESSAGE` and `#/invite/CODE`. The hash is
+//! the only truth about what is shown, so links, history and a reload all lead to the same place.
 
 import { state, changed } from "./store.js";
+import { arranged } from "./arrange.js";
 
 const LAST = "hype.last";
 
@@ -13,9 +14,9 @@ export function start() {
 
 function read() {
   const parts = location.hash.replace(/^#\/?/, "").split("/").map(decode);
-  const route = { guild: null, channel: null, invite: null };
+  const route = { guild: null, channel: null, message: null, invite: null };
   if (parts[0] === "invite" && parts[1]) route.invite = parts[1];
-  if (parts[0] === "g") [route.guild, route.channel] = [parts[1] ?? null, parts[2] ?? null];
+  if (parts[0] === "g") [route.guild, route.channel, route.message] = [parts[1] || null, parts[2] || null, parts[3] || null];
   state.route = route;
   changed("route");
 }
@@ -30,15 +31,8 @@ function decode(part) {
 
 /** Goes to a channel, or to a guild's last one. `replace` leaves no history entry. */
 export function go(guildId, channelId = null, { replace = false } = {}) {
-  const last = remembered();
-  const channel = channelId ?? last[guildId] ?? null;
-  if (channel) {
-    try {
-      localStorage.setItem(LAST, JSON.stringify({ ...last, [guildId]: channel, guild: guildId }));
-    } catch {
-      // Without storage the last channel is simply not remembered.
-    }
-  }
+  const channel = channelId ?? remembered()[guildId] ?? null;
+  if (channel) remember(guildId, channel);
   const hash = guildId ? `#/g/${guildId}${channel ? `/${channel}` : ""}` : "#/";
   if (location.hash === hash) return;
   if (replace) {
@@ -47,6 +41,13 @@ export function go(guildId, channelId = null, { replace = false } = {}) {
   } else {
     location.hash = hash;
   }
+}
+
+/** Goes to a message of a channel; the same one again is looked at again. */
+export function goToMessage(guildId, channelId, messageId) {
+  const hash = `#/g/${guildId}/${channelId}/${messageId}`;
+  if (location.hash === hash) read();
+  else location.hash = hash;
 }
 
 /** The link by which an invite is passed on. */
@@ -58,6 +59,14 @@ export function inviteLink(code) {
 export function inviteCode(text) {
   const match = /#\/invite\/([^/?#\s]+)/.exec(text);
   return match ? decode(match[1]) : text.trim();
+}
+
+function remember(guildId, channelId) {
+  try {
+    localStorage.setItem(LAST, JSON.stringify({ ...remembered(), [guildId]: channelId, guild: guildId }));
+  } catch {
+    // Without storage the last channel is simply not remembered.
+  }
 }
 
 function remembered() {
@@ -76,11 +85,13 @@ export function settle() {
   if (state.route.invite || state.guilds.size === 0) return;
   const last = remembered();
   const guild = state.guilds.get(state.route.guild) ?? state.guilds.get(last.guild) ?? state.guilds.values().next().value;
-  const channels = guild.channels;
-  const wanted = [state.route.guild === guild.id ? state.route.channel : null, last[guild.id]];
+  const channels = arranged(guild);
+  if (state.route.guild === guild.id && channels.some((candidate) => candidate.id === state.route.channel)) {
+    remember(guild.id, state.route.channel);
+    return;
+  }
   const channel =
-    channels.find((candidate) => candidate.id === wanted[0]) ??
-    channels.find((candidate) => candidate.id === wanted[1]) ??
+    channels.find((candidate) => candidate.id === last[guild.id]) ??
     channels.find((candidate) => candidate.kind === "text") ??
     channels[0];
   go(guild.id, channel?.id ?? null, { replace: true });

@@ -13,6 +13,7 @@ const DEFAULTS = {
   share: "detail",
   theme: "system",
   members: true,
+  status: "online",
 };
 
 function load() {

@@ -1,7 +1,7 @@
 //! What the client knows, in one object, and who wants to hear of changes. Changes are announced
 //! by topic and delivered together at the end of the running task; nothing here touches the page.
 
-/** Everything that the pages show. Only `events.js`, `chatlog.js` and `voice/` write to it. */
+/** Everything that the pages show. Only `events.js` and the modules beside it and `voice/` write to it. */
 export const state = {
   /** `starting`, `out` or `in`. */
   phase: "starting",
@@ -17,10 +17,16 @@ export const state = {
   selfSpeaking: false,
   /** ChannelId → { items, pending, complete, loading, failed }. */
   messages: new Map(),
-  /** ChannelId → number of unread messages. */
+  /** ChannelId → how many messages wait, where that is known; see unread.js. */
   unread: new Map(),
-  /** Where the address bar points. */
-  route: { guild: null, channel: null, invite: null },
+  /** ChannelId → the newest message that one has read. */
+  read: new Map(),
+  /** ChannelId → Set of those who are writing. */
+  typing: new Map(),
+  /** Where the address bar points; `message` is one to look at. */
+  route: { guild: null, channel: null, message: null, invite: null },
+  /** True while the search stands in the place of the members. */
+  searching: false,
   /** `connecting`, `online` or `offline`. */
   gateway: "connecting",
   /** One's own call; see voice/call.js. */
@@ -85,6 +91,27 @@ export function compareIds(a, b) {
   return a.length - b.length || (a < b ? -1 : a > b ? 1 : 0);
 }
 
+const NAMES = new Intl.Collator();
+
+/** Order of people by their names. */
+export function byName(a, b) {
+  return NAMES.compare(a.name, b.name);
+}
+
+/** The first moment of the server's ids, in Unix milliseconds. */
+const EPOCH_MS = 1_735_689_600_000;
+const TIME_SHIFT = 21n;
+
+/** When an id was made, in Unix milliseconds. */
+export function madeAt(id) {
+  return Number(BigInt(id) >> TIME_SHIFT) + EPOCH_MS;
+}
+
+/** The first id that could be made at a moment; ids before the epoch do not exist. */
+export function firstIdAt(unixMs) {
+  return String(BigInt(Math.max(0, Math.floor(unixMs - EPOCH_MS))) << TIME_SHIFT);
+}
+
 /** The guild that the address points at, or null. */
 export function currentGuild() {
   return state.guilds.get(state.route.guild) ?? null;
@@ -117,12 +144,22 @@ export function voicesIn(channelId) {
     if (voice.channel_id === channelId) byUser.set(voice.user_id, voice);
   }
   return [...byUser.values()].sort((a, b) =>
-    nameOf(a.guild_id, a.user_id).localeCompare(nameOf(b.guild_id, b.user_id)) || compareIds(a.user_id, b.user_id));
+    NAMES.compare(nameOf(a.guild_id, a.user_id), nameOf(b.guild_id, b.user_id)) || compareIds(a.user_id, b.user_id));
+}
+
+/** True when others decided that the person is not heard: a moderator, or a missing permission. */
+export function isSilenced(flags) {
+  return Boolean(flags?.server_mute || flags?.suppressed);
+}
+
+/** True when nobody hears the person. */
+export function isMuted(flags) {
+  return Boolean(flags?.self_mute) || isSilenced(flags);
 }
 
 /** True while the person behind a voice state speaks. One's own voice is known locally. */
 export function isSpeaking(voice) {
-  if (voice.flags.self_mute || voice.flags.server_mute) return false;
+  if (isMuted(voice.flags)) return false;
   const heard = state.speakers.get(voice.channel_id)?.has(voice.source) ?? false;
   if (voice.session_id === state.call.session) return (state.selfSpeaking || heard) && !state.call.selfMute;
   return heard;

@@ -265,6 +265,18 @@ pub fn costs() -> Vec<Setting> {
         }),
         Setting::new(
             Control,
+            "quotas.roles_per_guild",
+            "Roles of a guild, without that of everybody.",
+            |s| &mut s.control.quotas.roles_per_guild,
+        ),
+        Setting::new(Control, "quotas.overwrites_per_channel", "Overwrites of a channel.", |s| {
+            &mut s.control.quotas.overwrites_per_channel
+        }),
+        Setting::new(Control, "quotas.bans_per_guild", "Bans of a guild.", |s| {
+            &mut s.control.quotas.bans_per_guild
+        }),
+        Setting::new(
+            Control,
             "quotas.sign_ins_per_user",
             "Sign-ins of one person that can be refreshed; one more ends the oldest.",
             |s| &mut s.control.quotas.sign_ins_per_user,

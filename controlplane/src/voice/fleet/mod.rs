@@ -209,6 +209,17 @@ impl Fleet {
         sessions.iter().filter_map(|session| self.session(*session)).collect()
     }
 
+    /// See [`super::Voice::rooms`].
+    pub fn rooms(&self) -> Vec<RoomId> {
+        self.rooms.keys().copied().collect()
+    }
+
+    /// A node that people are on, by what is known of it. See [`super::Voice::seat_of`].
+    pub fn region(&self, node: &NodeId) -> Option<String> {
+        let live = self.nodes.get(node)?.live.as_ref()?;
+        Some(live.region.to_string())
+    }
+
     /// See [`super::Voice::ready`].
     pub fn ready(&self) -> bool {
         self.nodes.values().any(|node| node.registered && node.serving().is_some())

@@ -74,29 +74,40 @@ pub enum Notice {
 pub struct Ending {
     /// Join again by itself.
     pub rejoin: bool,
+    /// In that room instead.
+    pub move_to: Option<RoomId>,
     /// For the person.
     pub message: &'static str,
 }
 
 impl Ending {
     const fn again(message: &'static str) -> Option<Self> {
-        Some(Self { rejoin: true, message })
+        Some(Self { rejoin: true, move_to: None, message })
     }
 
     const fn over(message: &'static str) -> Option<Self> {
-        Some(Self { rejoin: false, message })
+        Some(Self { rejoin: false, move_to: None, message })
     }
 
     /// The media server was started anew, or does not know the session any more.
-    pub const RESTARTED: Self = Self { rejoin: true, message: "The media server was restarted." };
+    pub const RESTARTED: Self =
+        Self { rejoin: true, move_to: None, message: "The media server was restarted." };
     /// The media server never reported the session.
-    pub const UNANSWERED: Self = Self { rejoin: true, message: "The media server did not answer." };
+    pub const UNANSWERED: Self =
+        Self { rejoin: true, move_to: None, message: "The media server did not answer." };
 
     /// None when the person wished it, or is not there to be told.
     pub fn of_close(reason: CloseReason) -> Option<Self> {
         match reason {
             CloseReason::Left | CloseReason::ClosedByPeer => None,
-            CloseReason::Removed => Self::over("You were disconnected by a moderator."),
+            CloseReason::Removed => Self::over(
+                "You were disconnected: by a moderator, or because you may not be there any more.",
+            ),
+            CloseReason::Moved { to } => Some(Self {
+                rejoin: true,
+                move_to: Some(to),
+                message: "A moderator moved you to another channel.",
+            }),
             CloseReason::Replaced => Self::over("You joined from another place."),
             CloseReason::Timeout => Self::again("The connection was lost."),
             CloseReason::Handshake => Self::over(
@@ -121,6 +132,6 @@ impl Ending {
                 (false, "The media server does not accept what this client sends.")
             }
         };
-        Self { rejoin, message }
+        Self { rejoin, move_to: None, message }
     }
 }

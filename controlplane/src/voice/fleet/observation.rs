@@ -238,6 +238,10 @@ impl Fleet {
 }
 
 fn count_closed(reason: CloseReason) {
-    let reason = format!("{reason:?}");
+    let reason = match reason {
+        // A label has few values: not one for each room.
+        CloseReason::Moved { .. } => "Moved".to_owned(),
+        other => format!("{other:?}"),
+    };
     metrics::counter!("hype_control_sessions_closed_total", "reason" => reason).increment(1);
 }

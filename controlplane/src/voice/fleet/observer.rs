@@ -241,6 +241,7 @@ impl Publisher {
                     channel_id: room,
                     session_id: session,
                     rejoin: ending.rejoin,
+                    move_to: ending.move_to.map(Into::into),
                     message: ending.message.to_owned(),
                 };
                 self.bus.publish(Audience::User(user), event);

@@ -156,6 +156,11 @@ impl Places {
         self.deleted.insert(room, revision);
     }
 
+    /// The record of a room, when it is not about to be closed.
+    pub fn record(&self, room: RoomId) -> Option<&Room> {
+        self.rooms.get(&room).filter(|known| !known.closing).map(|known| &known.room)
+    }
+
     /// Each room.
     fn records(&self) -> impl Iterator<Item = (RoomId, &Room)> {
         self.rooms.iter().map(|(room, known)| (*room, &known.room))

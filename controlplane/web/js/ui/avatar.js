@@ -11,6 +11,11 @@ export function initials(name) {
   return letters.join("").toUpperCase();
 }
 
+/** An avatar with the dot of a status; `name` and status are said elsewhere. */
+export function avatarWithStatus(id, name, status, size = "") {
+  return h("span", { class: "avatar-box", "aria-hidden": "true" }, avatar(id, name, size), h("i", { class: `status status-${status}` }));
+}
+
 /** An avatar; `id` decides the colour. */
 export function avatar(id, name, size = "") {
   let hash = 0;

@@ -3,7 +3,8 @@
 
 import { h, fill, setAttribute } from "../dom.js";
 import { icon } from "../icons.js";
-import { state, on } from "../store.js";
+import { state, on, findChannel, isSilenced } from "../store.js";
+import { P, mayIn } from "../permissions.js";
 import { call } from "../client.js";
 import { shortcut } from "./shortcuts.js";
 
@@ -13,9 +14,10 @@ const ALL = {
     act: () => call.setMute(!(state.call.selfMute || state.call.selfDeaf)),
     look: () => {
       const off = state.call.selfMute || state.call.selfDeaf;
-      const forced = ownFlags()?.server_mute;
+      const flags = ownFlags();
+      const forced = isSilenced(flags);
       const missing = state.call.status !== "idle" && !["ok", "unknown"].includes(state.call.microphone);
-      const label = forced ? "A moderator muted you" : missing ? "No microphone: you are listening only" : off ? "Unmute" : "Mute";
+      const label = flags?.server_mute ? "A moderator muted you" : forced ? "You may not speak in this channel" : missing ? "No microphone: you are listening only" : off ? "Unmute" : "Mute";
       return { label: `${label} (${shortcut("M")})`, pressed: off, struck: off || forced || missing, alarm: off || forced, warn: missing };
     },
   },
@@ -31,12 +33,12 @@ const ALL = {
   camera: {
     icon: "camera",
     act: () => call.capture.setCamera(!state.call.camera),
-    look: () => ({ label: state.call.camera ? "Turn the camera off" : "Turn the camera on", pressed: state.call.camera, struck: !state.call.camera, on: state.call.camera }),
+    look: () => mayShow() && ({ label: state.call.camera ? "Turn the camera off" : "Turn the camera on", pressed: state.call.camera, struck: !state.call.camera, on: state.call.camera }),
   },
   "share-screen": {
     icon: "screen",
     act: () => (state.call.screen ? call.capture.stopScreen() : call.capture.startScreen()),
-    look: () => ({ label: state.call.screen ? "Stop sharing" : "Share your screen", pressed: state.call.screen, on: state.call.screen }),
+    look: () => mayShow() && ({ label: state.call.screen ? "Stop sharing" : "Share your screen", pressed: state.call.screen, on: state.call.screen }),
   },
   leave: {
     icon: "leave",
@@ -44,6 +46,12 @@ const ALL = {
     look: () => ({ label: "Leave the voice channel", hangup: true }),
   },
 };
+
+/** Cameras and screens need a permission; without it the buttons rest, unless something runs. */
+function mayShow() {
+  const channel = findChannel(state.call.channel);
+  return state.call.camera || state.call.screen || !channel || mayIn(channel, P.STREAM);
+}
 
 function ownFlags() {
   return state.voices.get(state.call.session)?.flags;
@@ -67,11 +75,12 @@ export function controls({ names = Object.keys(ALL), prefix = "", className = "c
   const element = h("div", { class: className, role: "toolbar", "aria-label": "Call" }, buttons.map(({ button }) => button));
   const render = () => {
     for (const { name, button } of buttons) {
-      const look = ALL[name].look();
+      const look = ALL[name].look() || { label: "You may not show a camera or screen in this channel", struck: true, barred: true };
       const sign = JSON.stringify(look);
       if (button.dataset.sign === sign) continue;
       button.dataset.sign = sign;
       fill(button, icon(ALL[name].icon, { struck: Boolean(look.struck) }));
+      button.disabled = Boolean(look.barred);
       setAttribute(button, "aria-label", look.label);
       setAttribute(button, "title", look.label);
       setAttribute(button, "aria-pressed", look.pressed === undefined ? null : String(look.pressed));
@@ -79,6 +88,6 @@ export function controls({ names = Object.keys(ALL), prefix = "", className = "c
     }
   };
   render();
-  const stop = on(["call", "voice"], render);
+  const stop = on(["call", "voice", "guilds"], render);
   return { element, render, stop };
 }

@@ -5,6 +5,7 @@ import { h, fill } from "../dom.js";
 import { icon } from "../icons.js";
 import { state } from "../store.js";
 import * as api from "../api.js";
+import { people } from "./words.js";
 
 /** Shows the entry page; calls `entered(user)` once. */
 export function showEntry(root, entered) {
@@ -78,9 +79,4 @@ async function showInvitation(box, code) {
     fill(box, h("p", null, error.status === 404 ? "This invite does not exist any more. Ask for a new link." : error.message));
   }
   box.hidden = false;
-}
-
-/** "1 person", "5 people". */
-export function people(count) {
-  return count === 1 ? "1 person" : `${count} people`;
 }

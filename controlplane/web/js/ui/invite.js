@@ -1,19 +1,24 @@
-//! Invites: making a link, passing it on, and accepting one (`#/invite/CODE`).
+//! Invites: making a link with its limits, passing it on, and accepting one (`#/invite/CODE`).
 
 import { h, fill } from "../dom.js";
 import { icon } from "../icons.js";
 import * as api from "../api.js";
 import { takeGuild } from "../events.js";
 import { state } from "../store.js";
+import { arranged } from "../arrange.js";
 import * as route from "../route.js";
-import { openDialog, form, field } from "./dialogs.js";
-import { people } from "./entry.js";
+import { openDialog, form, field, select } from "./dialogs.js";
 import { toast } from "./toasts.js";
+import { people } from "./words.js";
+
+const HOUR_S = 3_600;
+const LIFETIMES = [["0", "Never"], [String(HOUR_S / 2), "30 minutes"], [String(HOUR_S), "1 hour"], [String(24 * HOUR_S), "1 day"], [String(7 * 24 * HOUR_S), "7 days"], [String(30 * 24 * HOUR_S), "30 days"]];
+const USES = [["0", "No limit"], ["1", "1 use"], ["5", "5 uses"], ["10", "10 uses"], ["25", "25 uses"], ["100", "100 uses"]];
 
 let asking = null;
 
-/** Makes a link to a guild and shows it. */
-export function showInviteLink(guild) {
+/** Makes a link to a guild and shows it; other limits make another link. */
+export function showInviteLink(guild, { onClose = null } = {}) {
   const link = h("input", { type: "text", readonly: true, value: "", placeholder: "Making a link…", "aria-label": "Invite link", "data-testid": "invite-link", onFocus: () => link.select() });
   const copied = h("span", null, "Copy");
   const copy = h(
@@ -24,7 +29,7 @@ export function showInviteLink(guild) {
       disabled: true,
       "data-testid": "invite-copy",
       onClick: async () => {
-        await copyText(link);
+        await copyText(link.value);
         fill(copied, "Copied");
       },
     },
@@ -32,28 +37,60 @@ export function showInviteLink(guild) {
     copied,
   );
   const error = h("p", { class: "form-error", role: "alert" });
+  const uses = select({ options: USES, value: "0", testid: "invite-max-uses", change: () => make() });
+  const lifetime = select({ options: LIFETIMES, value: "0", testid: "invite-expires", change: () => make() });
+  let turn = 0;
+
+  async function make() {
+    const own = (turn += 1);
+    link.value = "";
+    copy.disabled = true;
+    fill(copied, "Copy");
+    fill(error);
+    const limits = {};
+    if (uses.value !== "0") limits.max_uses = Number(uses.value);
+    if (lifetime.value !== "0") limits.expires_in_s = Number(lifetime.value);
+    try {
+      const invite = await api.call("POST", `/guilds/${guild.id}/invites`, Object.keys(limits).length > 0 ? limits : undefined, { key: api.newKey() });
+      if (own !== turn) return;
+      link.value = route.inviteLink(invite.code);
+      copy.disabled = false;
+    } catch (problem) {
+      if (own === turn) fill(error, problem.message);
+    }
+  }
+
   openDialog({
     title: `Invite people to ${guild.name}`,
     testid: "invite-dialog",
-    content: () => h("div", { class: "form" }, h("p", { class: "muted" }, "Whoever opens this link can join the guild."), h("div", { class: "joined-field" }, link, copy), error),
+    onClose,
+    content: () =>
+      h(
+        "div",
+        { class: "form" },
+        h("p", { class: "muted" }, "Whoever opens this link can join the guild."),
+        h("div", { class: "joined-field" }, link, copy),
+        h("div", { class: "field-pair" }, field("Ends after", lifetime), field("Works for", uses)),
+        error,
+      ),
   });
-  api
-    .call("POST", `/guilds/${guild.id}/invites`)
-    .then(({ code }) => {
-      link.value = route.inviteLink(code);
-      copy.disabled = false;
-      link.focus();
-    })
-    .catch((problem) => fill(error, problem.message));
+  make().then(() => link.focus());
 }
 
-async function copyText(input) {
+/** Puts a text on the clipboard. */
+export async function copyText(text) {
   try {
-    await navigator.clipboard.writeText(input.value);
+    await navigator.clipboard.writeText(text);
   } catch {
     // Pages that are not secure have no clipboard interface, but the old command still works.
-    input.select();
+    const field = h("textarea", { class: "off-screen", "aria-hidden": "true" });
+    field.value = text;
+    const before = document.activeElement;
+    (before?.closest("dialog") ?? document.body).append(field);
+    field.select();
     document.execCommand("copy");
+    field.remove();
+    before?.focus();
   }
 }
 
@@ -85,7 +122,7 @@ export async function askToAccept(code) {
         submit: async () => {
           const guild = await api.call("POST", `/invites/${encodeURIComponent(code)}/accept`);
           takeGuild(guild);
-          route.go(guild.id, guild.channels.find((channel) => channel.kind === "text")?.id ?? null, { replace: true });
+          route.go(guild.id, arranged(guild).find((channel) => channel.kind === "text")?.id ?? null, { replace: true });
           close();
         },
       }),

@@ -4,12 +4,15 @@
 import { h, fill, setText, setAttribute } from "../dom.js";
 import { icon } from "../icons.js";
 import { state, on, findChannel } from "../store.js";
-import { call } from "../client.js";
+import { settings } from "../settings.js";
+import { STATUSES, ownStatus, setStatus } from "../presence.js";
+import { call, gateway } from "../client.js";
 import { grade, bitrateText } from "../voice/quality.js";
 import * as route from "../route.js";
-import { avatar } from "./avatar.js";
+import { avatarWithStatus } from "./avatar.js";
 import { controls } from "./controls.js";
 import { openSettings } from "./settings.js";
+import { openMenu } from "./menu.js";
 
 const GRADES = ["Measuring…", "Poor connection", "Fair connection", "Good connection"];
 
@@ -33,12 +36,12 @@ export function panel() {
     retry,
     callControls.element,
   );
-  const face = h("div", { class: "panel-face" });
+  const face = h("button", { class: "panel-face", "aria-haspopup": "menu", "data-testid": "own-status", onClick: () => statusMenu(face) });
   const name = h("span", { class: "panel-name" });
   const under = h("span", { class: "panel-under" });
   const selfControls = controls({ names: ["mute", "deafen"], className: "controls" });
-  const settings = h("button", { class: "control", "aria-label": "Settings", title: "Settings", "data-testid": "settings", onClick: () => openSettings() }, icon("settings"));
-  const self = h("section", { class: "panel-self", "aria-label": "You" }, face, h("div", { class: "panel-who" }, name, under), selfControls.element, settings);
+  const gear = h("button", { class: "control", "aria-label": "Settings", title: "Settings", "data-testid": "settings", onClick: () => openSettings() }, icon("settings"));
+  const self = h("section", { class: "panel-self", "aria-label": "You" }, face, h("div", { class: "panel-who" }, name, under), selfControls.element, gear);
   const element = h("div", { class: "panel" }, voice, self);
 
   const render = () => {
@@ -52,12 +55,16 @@ export function panel() {
     note.hidden = !words || words === "Connecting…" || words === "Reconnecting…";
     retry.hidden = current !== "retrying" || note.hidden;
     const user = state.user;
-    if (user && face.dataset.id !== user.id) {
-      face.dataset.id = user.id;
-      fill(face, avatar(user.id, user.name));
+    const shown = state.gateway === "online" ? ownStatus() : "offline";
+    const sign = `${user?.id}|${shown}`;
+    if (user && face.dataset.sign !== sign) {
+      face.dataset.sign = sign;
+      setAttribute(face, "aria-label", `Your status: ${wordOf(shown)}`);
+      setAttribute(face, "title", "Your status");
+      fill(face, avatarWithStatus(user.id, user.name, shown));
     }
     setText(name, user?.name ?? "");
-    setText(under, state.gateway === "online" ? (current === "idle" ? "Online" : "In voice") : state.gateway === "offline" ? "Offline, reconnecting…" : "Connecting…");
+    setText(under, state.gateway === "online" ? (current === "idle" ? wordOf(ownStatus()) : "In voice") : state.gateway === "offline" ? "Offline, reconnecting…" : "Connecting…");
     self.classList.toggle("speaking", state.selfSpeaking && !state.call.selfMute && current === "connected");
     renderQuality();
   };
@@ -80,7 +87,7 @@ export function panel() {
     fill(figures, rows.map(([label, value]) => [h("dt", null, label), h("dd", null, value)]));
   }
 
-  const off = on(["call", "gateway", "user", "guilds", "speakers"], render);
+  const off = on(["call", "gateway", "user", "guilds", "speakers", "presence"], render);
   const offQuality = on(["quality"], renderQuality);
   return {
     element,
@@ -92,6 +99,23 @@ export function panel() {
       selfControls.stop();
     },
   };
+}
+
+function wordOf(status) {
+  return STATUSES.find(([id]) => id === status)?.[1] ?? "Offline";
+}
+
+function statusMenu(anchor) {
+  openMenu(anchor, {
+    label: "Your status",
+    items: STATUSES.map(([id, label]) => ({
+      label,
+      sign: h("i", { class: `status status-${id}`, "aria-hidden": "true" }),
+      checked: settings.status === id,
+      testid: `status-${id}`,
+      act: () => setStatus(gateway, id),
+    })),
+  });
 }
 
 /** Goes to the channel that one is talking in. */

@@ -4,6 +4,7 @@ import { h, keyed, setAttribute, fill } from "../dom.js";
 import { icon } from "../icons.js";
 import { state, on } from "../store.js";
 import * as route from "../route.js";
+import { unreadSum } from "../unread.js";
 import { initials } from "./avatar.js";
 import { createGuild } from "./create.js";
 import { enterInvite } from "./invite.js";
@@ -39,14 +40,15 @@ export function rail() {
 }
 
 function update(button, guild) {
-  const unread = guild.channels.reduce((sum, channel) => sum + (state.unread.get(channel.id) ?? 0), 0);
+  const { any, sum: unread } = unreadSum(guild.channels);
   const talking = guild.channels.some((channel) => channel.id === state.call.channel);
-  const sign = `${guild.name}|${unread}|${talking}`;
+  const sign = `${guild.name}|${any}|${unread}|${talking}`;
+  button.classList.toggle("unread", any);
   setAttribute(button, "aria-current", state.route.guild === guild.id ? "true" : null);
   if (button.dataset.sign === sign) return;
   button.dataset.sign = sign;
   setAttribute(button, "title", guild.name);
-  setAttribute(button, "aria-label", unread > 0 ? `${guild.name}, ${unread} unread` : guild.name);
+  setAttribute(button, "aria-label", unread > 0 ? `${guild.name}, ${unread} unread` : any ? `${guild.name}, unread messages` : guild.name);
   fill(
     button,
     initials(guild.name),

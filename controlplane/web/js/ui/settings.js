@@ -1,13 +1,11 @@
 //! The settings: devices with a level meter, sound processing, screen share, colours, account.
 
 import { h, fill } from "../dom.js";
-import { icon } from "../icons.js";
-import { state } from "../store.js";
 import { settings, choose } from "../settings.js";
 import { call } from "../client.js";
-import * as api from "../api.js";
 import * as devices from "../voice/devices.js";
 import { openDialog, field } from "./dialogs.js";
+import { account } from "./account.js";
 
 /** Opens the dialog. */
 export function openSettings() {
@@ -17,7 +15,7 @@ export function openSettings() {
     wide: true,
     testid: "settings-dialog",
     onClose: () => test.stop(),
-    content: () => h("div", { class: "settings" }, voice(test), picture(), look(), account(() => close())),
+    content: () => h("div", { class: "settings" }, voice(test), picture(), look(), section("Account", account(() => close()))),
   });
 }
 
@@ -59,20 +57,6 @@ function look() {
   return section("Colours", h("div", { class: "segments", role: "radiogroup", "aria-label": "Colours" }, options));
 }
 
-function account(close) {
-  return section(
-    "Account",
-    h("p", { class: "muted" }, `You are signed in as ${state.user?.name ?? ""}.`),
-    h("button", {
-      class: "secondary",
-      "data-testid": "sign-out",
-      onClick: () => {
-        close();
-        api.signOut();
-      },
-    }, icon("exit"), "Sign out"),
-  );
-}
 
 function deviceSelect(key, testid, after = () => {}) {
   return h("select", {

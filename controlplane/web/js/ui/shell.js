@@ -13,8 +13,10 @@ import { panel, goToCall } from "./panel.js";
 import { chat } from "./chat.js";
 import { stage } from "./stage.js";
 import { mini } from "./mini.js";
+import { search, showSearch } from "./search.js";
 import { createGuild } from "./create.js";
 import { enterInvite } from "./invite.js";
+import { shortcut } from "./shortcuts.js";
 
 const NARROW = matchMedia("(max-width: 760px)");
 
@@ -25,14 +27,17 @@ export function showShell(root) {
   for (const part of running) part.stop();
   const closeDrawers = () => {
     delete element.dataset.drawer;
+    if (NARROW.matches && state.searching) showSearch(false);
     render();
   };
-  const parts = { rail: rail(), channels: channels({ onPick: closeDrawers }), panel: panel(), members: members(), chat: chat(), stage: stage(), mini: mini() };
+  const parts = { rail: rail(), channels: channels({ onPick: closeDrawers }), panel: panel(), members: members(), search: search({ onPick: closeDrawers }), chat: chat(), stage: stage(), mini: mini() };
   const sign = h("span", { class: "main-sign" });
   const title = h("h1", { class: "main-title" });
   const count = h("span", { class: "muted" });
+  const topic = h("span", { class: "main-topic muted" });
   const openNavigation = h("button", { class: "ghost only-narrow", "aria-label": "Channels", "data-testid": "open-navigation", onClick: () => toggleDrawer("left") }, icon("menu"));
   const showMembers = h("button", { class: "ghost", "aria-label": "Members", title: "Members", "data-testid": "toggle-members", onClick: toggleMembers }, icon("people"));
+  const openSearch = h("button", { class: "ghost", "aria-label": "Search messages", title: "Search messages (" + shortcut("F") + ")", "data-testid": "open-search", onClick: toggleSearch }, icon("search"));
   const connection = h("div", { class: "banner", role: "status", hidden: true });
   const sound = h("button", { class: "banner banner-action", hidden: true, onClick: () => call.sound.start() }, icon("speaker"), "Your browser waits for a click before it plays sound. Click here to hear the others.");
   const callBar = h("button", { class: "call-bar", hidden: true, onClick: goToCall });
@@ -49,7 +54,7 @@ export function showShell(root) {
     { class: "main" },
     connection,
     sound,
-    h("header", { class: "bar" }, openNavigation, sign, title, count, h("span", { class: "grow" }), showMembers),
+    h("header", { class: "bar" }, openNavigation, sign, title, count, topic, h("span", { class: "grow" }), openSearch, showMembers),
     callBar,
     h("div", { class: "main-body" }, welcome, parts.chat.element, parts.stage.element, parts.mini.element),
   );
@@ -59,6 +64,7 @@ export function showShell(root) {
     h("div", { class: "side" }, parts.rail.element, h("div", { class: "sidebar" }, parts.channels.element, parts.panel.element)),
     main,
     parts.members.element,
+    parts.search.element,
     h("div", { class: "scrim", onClick: closeDrawers }),
   );
   element.addEventListener("keydown", (event) => {
@@ -72,9 +78,18 @@ export function showShell(root) {
   }
 
   function toggleMembers() {
+    if (state.searching) showSearch(false);
+    else if (!NARROW.matches) choose({ members: !settings.members });
     if (NARROW.matches) return toggleDrawer("right");
-    choose({ members: !settings.members });
     render();
+  }
+
+  function toggleSearch() {
+    showSearch(!state.searching);
+    if (!state.searching) return;
+    render();
+    parts.search.render();
+    parts.search.focus();
   }
 
   function render() {
@@ -88,9 +103,16 @@ export function showShell(root) {
     fill(sign, channel && icon(channel.kind === "voice" ? "speaker" : "hash"));
     setText(title, channel?.name ?? currentGuild()?.name ?? "");
     setText(count, channel?.kind === "voice" && channel.user_limit > 0 ? `${voicesIn(channel.id).length} of ${channel.user_limit}` : "");
-    showMembers.hidden = !currentGuild() || (channel?.kind === "voice" && !NARROW.matches);
-    setAttribute(showMembers, "aria-pressed", String(NARROW.matches ? element.dataset.drawer === "right" : settings.members));
-    element.classList.toggle("with-members", settings.members && Boolean(currentGuild()) && channel?.kind !== "voice");
+    setText(topic, channel?.kind === "text" ? (channel.topic ?? "") : "");
+    setAttribute(topic, "title", channel?.topic || null);
+    const searching = state.searching && Boolean(currentGuild());
+    showMembers.hidden = !currentGuild() || (channel?.kind === "voice" && !NARROW.matches && !searching);
+    openSearch.hidden = !currentGuild();
+    setAttribute(openSearch, "aria-pressed", String(searching));
+    setAttribute(showMembers, "aria-pressed", String(!searching && (NARROW.matches ? element.dataset.drawer === "right" : settings.members)));
+    parts.search.element.hidden = !searching;
+    element.classList.toggle("searching", searching);
+    element.classList.toggle("with-members", !searching && settings.members && Boolean(currentGuild()) && channel?.kind !== "voice");
     connection.hidden = state.gateway !== "offline";
     setText(connection, state.call.status === "connected" ? "The connection to Hype was lost; it is being restored. Your call goes on." : "The connection to Hype was lost; it is being restored…");
     sound.hidden = !state.call.soundBlocked;
@@ -104,7 +126,7 @@ export function showShell(root) {
     fill(callBar, icon("wave"), h("span", null, findChannel(state.call.channel)?.name ?? ""), h("span", { class: "muted" }, state.call.status === "connected" ? "Tap to return" : "Connecting…"));
   }
 
-  running = [...Object.values(parts), { stop: on(["route", "guilds", "gateway", "call", "voice"], render) }];
+  running = [...Object.values(parts), { stop: on(["route", "guilds", "gateway", "call", "voice", "searching"], render) }];
   fill(root, element);
   for (const part of Object.values(parts)) part.render();
   render();

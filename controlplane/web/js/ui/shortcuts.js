@@ -1,4 +1,4 @@
-//! Keys that work everywhere: Ctrl or Cmd + Shift + M mutes, + D deafens.
+//! Keys that work everywhere: Ctrl or Cmd + Shift + M mutes, + D deafens, + F searches.
 
 import { state } from "../store.js";
 import { call } from "../client.js";
@@ -10,6 +10,7 @@ export function listenForShortcuts() {
     // The physical key: with Shift held, other layouts give other letters.
     if (event.code === "KeyM") call.setMute(!(state.call.selfMute || state.call.selfDeaf));
     else if (event.code === "KeyD") call.setDeaf(!state.call.selfDeaf);
+    else if (event.code === "KeyF") document.querySelector('[data-testid="open-search"]')?.click();
     else return;
     event.preventDefault();
   });

@@ -5,6 +5,7 @@ import { h, keyed, fill } from "../dom.js";
 import { icon } from "../icons.js";
 import { state, on, changed, currentChannel, voicesIn, isSpeaking, sends } from "../store.js";
 import { call } from "../client.js";
+import { P, mayIn } from "../permissions.js";
 import { makeTile, updateTile, updateFigures } from "./tile.js";
 import { controls } from "./controls.js";
 
@@ -166,7 +167,8 @@ function describeTile(voice, kind, own) {
 
 function renderEmpty(empty, channel) {
   const inside = voicesIn(channel.id).length;
-  const sign = JSON.stringify([channel.id, channel.name, inside, state.call.note]);
+  const may = mayIn(channel, P.CONNECT);
+  const sign = JSON.stringify([channel.id, channel.name, inside, state.call.note, may]);
   if (empty.dataset.sign === sign) return;
   empty.dataset.sign = sign;
   fill(
@@ -174,6 +176,6 @@ function renderEmpty(empty, channel) {
     h("span", { class: "stage-sign" }, icon("speaker")),
     h("h2", null, channel.name),
     h("p", { class: "muted" }, inside === 0 ? "Nobody is here yet. Be the first." : inside === 1 ? "One person is here." : `${inside} people are here.`),
-    h("button", { class: "primary", "data-testid": "join-voice", onClick: () => call.join(channel.id) }, "Join voice"),
+    may ? h("button", { class: "primary", "data-testid": "join-voice", onClick: () => call.join(channel.id) }, "Join voice") : h("p", { class: "muted" }, "You may not join this channel."),
   );
 }

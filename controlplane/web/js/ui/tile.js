@@ -3,7 +3,7 @@
 
 import { h, fill, setAttribute, setText, insideControl } from "../dom.js";
 import { icon } from "../icons.js";
-import { state, nameOf, isSpeaking } from "../store.js";
+import { state, nameOf, isMuted, isSilenced, isSpeaking } from "../store.js";
 import { call } from "../client.js";
 import { bitrateText } from "../voice/quality.js";
 import { avatar } from "./avatar.js";
@@ -117,13 +117,13 @@ function renderFace(face, voice, person, spec) {
 }
 
 function renderSigns(signs, { flags }, spec) {
-  const muted = flags.self_mute || flags.server_mute;
+  const muted = isMuted(flags);
   const deaf = flags.self_deaf || flags.server_deaf;
   const sign = JSON.stringify([flags, spec.screen]);
   if (signs.dataset.sign === sign) return;
   signs.dataset.sign = sign;
   fill(signs, spec.screen ? icon("screen") : [deaf && icon("headphones", { struck: true }), muted && icon("microphone", { struck: true })]);
-  signs.classList.toggle("by-server", flags.server_mute || flags.server_deaf);
+  signs.classList.toggle("by-server", isSilenced(flags) || Boolean(flags.server_deaf));
 }
 
 function renderNote(note, element, spec, shows, person) {

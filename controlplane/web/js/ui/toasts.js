@@ -10,6 +10,13 @@ const ICONS = { error: "warning", info: "chat", success: "check" };
 
 const shown = new Map();
 
+/** Above dialogs as well: the platform stacks by who was shown last. */
+function raise(box) {
+  if (!box.showPopover) return;
+  if (box.matches(":popover-open")) box.hidePopover();
+  box.showPopover();
+}
+
 /** Shows a note; `kind` is `error`, `info` or `success`. */
 export function toast(message, kind = "error") {
   if (!message) return;
@@ -39,6 +46,8 @@ export function toast(message, kind = "error") {
     h("button", { class: "ghost small", "aria-label": "Dismiss", onClick: close }, icon("close")),
   );
   shown.set(message, close);
-  document.getElementById("toasts").append(element);
+  const box = document.getElementById("toasts");
+  box.append(element);
+  raise(box);
   start();
 }

@@ -23,7 +23,7 @@ const SILENCE_MS = 100;
 const QUIET_WINDOW_MS = 60_000;
 
 /** Errors that trying again does not mend. */
-const FINAL = new Set(["channel_full", "not_found", "not_a_voice_channel", "forbidden", "sdp_invalid", "sdp_unsupported", "invalid_request"]);
+const FINAL = new Set(["channel_full", "not_found", "not_a_voice_channel", "forbidden", "missing_permission", "sdp_invalid", "sdp_unsupported", "invalid_request"]);
 
 /** The person's call; there is one a page. */
 export class Call {
@@ -146,15 +146,23 @@ export class Call {
   }
 
   onEnded(ending) {
-    const { session_id: session, rejoin, message } = ending;
+    const { session_id: session, rejoin, message, move_to: moveTo } = ending;
     if (session !== state.call.session) {
       // A session that a join replaces, which is no news, or one that the join's reply will name.
       this.#news?.ended(ending);
       return;
     }
+    if (moveTo && moveTo !== state.call.channel) return this.#follow(moveTo);
     if (rejoin) return this.#rejoin();
     this.#end(message);
     this.#onTrouble(message || "You are no longer in the voice channel.", "info");
+  }
+
+  /** A moderator moved the person: the call goes on in the other channel. */
+  #follow(channelId) {
+    this.join(channelId);
+    const channel = findChannel(channelId);
+    this.#onTrouble(channel ? `You were moved to ${channel.name}.` : "You were moved to another voice channel.", "info");
   }
 
   /** Starts a join, after a wait. Whatever ran before is outdated from now on. */

@@ -25,6 +25,8 @@ impl Held {
             self_deaf: later.self_deaf.or(earlier.self_deaf),
             server_mute: later.server_mute.or(earlier.server_mute),
             server_deaf: later.server_deaf.or(earlier.server_deaf),
+            suppressed: later.suppressed.or(earlier.suppressed),
+            no_stream: later.no_stream.or(earlier.no_stream),
         };
     }
 

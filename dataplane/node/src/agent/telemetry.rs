@@ -178,6 +178,7 @@ fn close_name(reason: CloseReason) -> &'static str {
     match reason {
         CloseReason::Left => "left",
         CloseReason::Removed => "removed",
+        CloseReason::Moved { .. } => "moved",
         CloseReason::Replaced => "replaced",
         CloseReason::Timeout => "timeout",
         CloseReason::ClosedByPeer => "closed_by_peer",

@@ -2,6 +2,7 @@
 //! They come at control rate and may allocate.
 
 use hype_protocol::id::{Generation, PartId, RoomId, SessionId};
+use hype_protocol::media::SourceKind;
 use hype_protocol::observation::{CloseReason, FlagsChange, Keying, OpenSession, RefuseReason};
 use hype_protocol::secret::SrtpKeying;
 
@@ -191,6 +192,14 @@ impl Engine {
             return;
         }
         session.flags = flags;
+        let kinds: Vec<_> = match flags.no_stream {
+            true => session.producers.iter().flatten().map(|producer| producer.kind).collect(),
+            false => Vec::new(),
+        };
+        for kind in kinds.into_iter().filter(|kind| *kind != SourceKind::Microphone) {
+            self.end_producer(key, kind);
+        }
+        let session = &self.sessions[key];
         let room = &mut self.rooms[session.room];
         room.peers[session.peer].set_flags(flags);
         if flags.muted() {

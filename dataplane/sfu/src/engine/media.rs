@@ -67,6 +67,7 @@ impl Engine {
         };
         let (codec, retransmission) =
             session.codec_of(header.payload_type).ok_or(DropReason::UnknownPayloadType)?;
+        let no_stream = session.flags.no_stream;
         let stream = &mut session.streams[place];
         let role = stream.role;
         if retransmission != role.retransmission || codec.is_audio() != role.kind.is_audio() {
@@ -80,6 +81,9 @@ impl Engine {
         stream.last_at = now;
         stream.reception.note(index, header.timestamp, codec.clock_rate(), now);
         let number = stream.number;
+        if no_stream && role.kind != SourceKind::Microphone {
+            return Err(DropReason::Muted);
+        }
         match role.kind {
             SourceKind::Microphone => {
                 if session.producer(SourceKind::Microphone).is_none() {
