@@ -20,6 +20,8 @@ pub fn words(text: &str) -> Vec<String> {
     let plain: String = text
         .nfkd()
         .filter(|character| !is_combining_mark(*character))
+        // Up and then down, since some letters have several lower-case forms (`ς` and `σ`).
+        .flat_map(char::to_uppercase)
         .flat_map(char::to_lowercase)
         .collect();
     plain
@@ -73,6 +75,7 @@ mod tests {
         check("", "");
         check("Crème brûlée, s'il vous plaît!", "creme brulee s il vous plait");
         check("ПРИВЕТ Ёлка", "привет елка");
+        check("ΟΔΟΣ οδος Straße", "οδοσ οδοσ strasse");
         check("foo-bar_baz@example.org 3.14", "foo bar baz example org 3 14");
         check("ﬁne \u{e000}g1 ＡＢＣ", "fine g1 abc");
         check("日本語", "日本語");

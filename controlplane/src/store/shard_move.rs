@@ -12,7 +12,7 @@
 //! | cleared | the source has nothing of the guild; processes remember again |
 
 use hype_protocol::gateway::Message;
-use hype_protocol::id::GuildId;
+use hype_protocol::id::{ChannelId, GuildId};
 use sqlx::Row;
 
 use super::database::{Database, Dialect};
@@ -125,7 +125,17 @@ async fn moved_to(shard: &Database, guild: GuildId) -> Result<Option<Option<usiz
 }
 
 /// Removes all that a shard has of a guild.
-async fn clear(shard: &Database, guild: GuildId) -> Result<()> {
+async fn clear(store: &Store, shard: &Database, guild: GuildId) -> Result<()> {
+    // By the directory, since a copy that was interrupted may have messages of a channel without it.
+    let channels: Vec<i64> =
+        sqlx::query_scalar("SELECT channel_id FROM channel_directory WHERE guild_id = $1")
+            .bind(key(guild.0))
+            .fetch_all(store.accounts().readers())
+            .await?;
+    for channel in channels {
+        let channel = ChannelId(loaded(channel)?);
+        while doomed::remove_messages(shard, channel).await? {}
+    }
     doomed::clear(shard, guild).await?;
     for sql in [
         "DELETE FROM events WHERE guild_id = $1",
@@ -163,7 +173,7 @@ impl Move<'_> {
     ) -> std::result::Result<(), MoveError> {
         let (from, to) = (&self.store.shards()[source], &self.store.shards()[self.target]);
         // What an interrupted move left there is of no use: it was not followed since.
-        clear(to, self.guild).await?;
+        clear(self.store, to, self.guild).await?;
         let sequence: Option<i64> = sqlx::query_scalar("SELECT sequence FROM guilds WHERE id = $1")
             .bind(key(self.guild.0))
             .fetch_optional(from.readers())
@@ -250,7 +260,7 @@ impl Move<'_> {
         // Whoever read the directory before it changed is done by then.
         tokio::time::sleep(REMEMBERED).await;
         for shard in self.store.shards().iter().filter(|shard| !shard.is(target)) {
-            clear(shard, self.guild).await?;
+            clear(self.store, shard, self.guild).await?;
         }
         self.set_moving(false).await?;
         self.tell(Step::Cleared)
