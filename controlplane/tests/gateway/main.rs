@@ -2,5 +2,7 @@
 //! coordination store, and a node's end of the observation pipe that the test speaks for.
 
 mod harness;
+mod positions;
 mod session;
+mod visibility;
 mod voice;
