@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs from Debian and crates.io what a verb of the Makefile needs; quick when it is there.
 #   setup.sh build   protoc, for the etcd client
-#   setup.sh test    build, and etcd, browsers and Node.js for the end-to-end tests
+#   setup.sh test    build, and etcd, NATS, browsers and Node.js for the end-to-end tests
 #   setup.sh deny    cargo-deny
 set -euo pipefail
 cd "$(dirname "$0")"
@@ -40,6 +40,7 @@ build() {
 
 tests() {
   need etcd etcd-server
+  need nats-server nats-server
   need chromium chromium
   need firefox-esr firefox-esr
   need ip iproute2

@@ -88,6 +88,9 @@ pub enum Error {
     /// The listening socket broke.
     #[error("serving HTTP failed: {0}")]
     Serve(#[source] io::Error),
+    /// The bus between replicas cannot be used.
+    #[error(transparent)]
+    Bus(#[from] crate::event::nats::Error),
     /// A part did not start.
     #[error("cannot start: {0}")]
     Part(#[from] error::Error),
@@ -225,7 +228,7 @@ async fn build(
     )
     .await?;
     let ids = Snowflakes::new(config.id_worker, store.newest_id().await?);
-    let bus = Bus::default();
+    let bus = Bus::open(&config.bus).await?;
     let Environment { coordination, nodes, metrics } = environment;
     let voice = Voice::start(config.control.clone(), coordination, store.clone(), bus.clone());
     let authority = match nodes {

@@ -102,6 +102,20 @@ pub enum Request {
         /// The client's ICE ufrag, 4–32 characters.
         ufrag: String,
     },
+    /// Show that one writes in a text channel, for 10 s; answered by an empty object. Wants
+    /// SEND_MESSAGES there, and is refused (`rate_limited`) within 2 s of the last one.
+    #[serde(rename = "typing.start")]
+    TypingStart {
+        /// Where.
+        channel_id: ChannelId,
+    },
+    /// Choose what others see of one while this session is connected: any but `offline`; answered
+    /// by an empty object. Of several sessions `do_not_disturb` wins, then `online`.
+    #[serde(rename = "presence.set")]
+    PresenceSet {
+        /// What they see.
+        status: PresenceStatus,
+    },
     /// Leave the voice channel; answered by an empty object.
     #[serde(rename = "voice.leave")]
     VoiceLeave {

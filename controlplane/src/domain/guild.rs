@@ -105,7 +105,7 @@ pub async fn create(app: &App, owner: UserId, name: &str) -> Result<Guild, Error
     if !app.store.create_guild(&guild, app.config.quotas.guilds_per_user, now_ms).await? {
         return Err(Error::LimitReached("you are in as many guilds as one can be in"));
     }
-    app.bus.publish(Audience::User(guild.owner_id), Event::GuildAdded(guild.clone()));
+    app.bus.publish_everywhere(Audience::User(guild.owner_id), Event::GuildAdded(guild.clone()));
     Ok(guild)
 }
 

@@ -162,7 +162,7 @@ pub async fn accept(app: &App, user: UserId, code: &str) -> Result<Guild, Error>
         }
     }
     let guild = guild::get(app, user.id, guild_id).await?;
-    app.bus.publish(Audience::User(user.id), Event::GuildAdded(guild.clone()));
+    app.bus.publish_everywhere(Audience::User(user.id), Event::GuildAdded(guild.clone()));
     Ok(guild)
 }
 

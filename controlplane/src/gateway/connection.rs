@@ -2,25 +2,28 @@
 //! One task reads, writes and watches the clock; requests run beside it, one after the other, so
 //! that mute and unmute never overtake each other and a slow one delays no heartbeat.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::ws::{CloseFrame, Message, WebSocket};
-use hype_protocol::gateway::{CloseCode, Event, FromClient, Request, ToClient};
+use hype_protocol::gateway::{CloseCode, FromClient, Request, ToClient};
+use hype_protocol::id::GuildId;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep_until, timeout};
 
-use super::session::{Body, Hold, Session};
+use super::beginning::{self, Beginning};
+use super::session::{Hold, Session};
 use super::{FRAMES_PER_MINUTE, HEARTBEAT_INTERVAL, IDENTIFY_TIMEOUT, request};
 use crate::app::Shared;
-use crate::domain;
 use crate::error::Error;
 
 /// Requests that may wait behind a running one.
 const MAX_WAITING_REQUESTS: usize = 16;
 /// The longest nonce, in characters.
 const MAX_NONCE: usize = 64;
+/// No session has had more events.
+const MAX_SEQUENCE: u64 = 1 << 53;
 /// How long one frame may take to leave.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(20);
 /// How long the close frame may take to leave, behind whatever is stuck before it.
@@ -172,8 +175,8 @@ impl Connection {
                 Err(End::Close(CloseCode::AlreadyAuthenticated))
             }
             FromClient::Identify { token } => self.identify(&token).await,
-            FromClient::Resume { token, session_id, seq, guilds: _ } => {
-                self.resume(&token, &session_id, seq).await
+            FromClient::Resume { token, session_id, seq, guilds } => {
+                self.resume(&token, session_id, seq, &guilds).await
             }
             FromClient::Request { .. } if self.session.is_none() => {
                 Err(End::Close(CloseCode::NotAuthenticated))
@@ -191,12 +194,60 @@ impl Connection {
         let user = self.authenticate(token)?;
         let opened = self.app.gateway.registry().open(user, &self.hold);
         let session = opened.ok_or(End::Close(CloseCode::RateLimited))?;
-        match ready(&self.app, &session).await {
-            Ok(ready) => {
-                session.begin(Body::new(&ready));
+        let ready = beginning::ready(&self.app, &session).await;
+        self.begin(session, ready.map(Some)).await
+    }
+
+    async fn resume(
+        &mut self,
+        token: &str,
+        key: String,
+        seq: u64,
+        guilds: &BTreeMap<GuildId, u64>,
+    ) -> Result<(), End> {
+        let user = self.authenticate(token)?;
+        let found = self.app.gateway.registry().find(&key);
+        match found.filter(|session| session.user == user) {
+            Some(session) if session.resume(seq, &self.hold) => {
+                self.session = Some(session);
+                self.deadline = Instant::now() + HEARTBEAT_INTERVAL * 3 / 2;
+                return Ok(());
+            }
+            // Its events are gone, but those of its guilds may be there.
+            Some(session) => {
+                self.app.gateway.registry().remove(&session.key, CloseCode::InvalidSequence);
+            }
+            None => {}
+        }
+        let elsewhere = !guilds.is_empty() && is_key(&key) && seq < MAX_SEQUENCE;
+        let opened = elsewhere
+            .then(|| self.app.gateway.registry().open_as(key, user, &self.hold, seq))
+            .flatten();
+        let Some(session) = opened else {
+            // The client identifies on this same socket; its time for that runs on.
+            return self.send(&ToClient::InvalidSession).await;
+        };
+        let missed = beginning::missed(&self.app, &session, guilds).await;
+        self.begin(session, missed).await
+    }
+
+    /// Gives a new session its beginning; without one it cannot be resumed.
+    async fn begin(
+        &mut self,
+        session: Arc<Session>,
+        beginning: Result<Option<Beginning>, Error>,
+    ) -> Result<(), End> {
+        match beginning {
+            Ok(Some(Beginning { bodies, shown })) => {
+                session.begin(bodies, shown);
                 self.session = Some(session);
                 self.deadline = Instant::now() + HEARTBEAT_INTERVAL * 3 / 2;
                 Ok(())
+            }
+            Ok(None) => {
+                self.app.gateway.registry().remove(&session.key, CloseCode::InvalidSequence);
+                self.hold = Hold::default();
+                self.send(&ToClient::InvalidSession).await
             }
             Err(error) => {
                 self.app.gateway.registry().remove(&session.key, CloseCode::Unknown);
@@ -210,20 +261,6 @@ impl Connection {
                     }
                 }
             }
-        }
-    }
-
-    async fn resume(&mut self, token: &str, key: &str, seq: u64) -> Result<(), End> {
-        let user = self.authenticate(token)?;
-        let found = self.app.gateway.registry().find(key);
-        match found.filter(|session| session.user == user) {
-            Some(session) if session.resume(seq, &self.hold) => {
-                self.session = Some(session);
-                self.deadline = Instant::now() + HEARTBEAT_INTERVAL * 3 / 2;
-                Ok(())
-            }
-            // The client identifies on this same socket; its time for that runs on.
-            _ => self.send(&ToClient::InvalidSession).await,
         }
     }
 
@@ -248,27 +285,14 @@ impl Connection {
         let Some((nonce, request)) = self.requests.waiting.pop_front() else { return };
         let (answer, running) = oneshot::channel();
         // A task of its own: a request that was begun is finished, also when the socket falls.
-        tokio::spawn(request::answer(self.app.clone(), session.user, nonce, request, answer));
+        tokio::spawn(request::answer(self.app.clone(), session.clone(), nonce, request, answer));
         self.requests.running = Some(running);
     }
 }
 
-/// The first event. The session follows its guilds before they are read: what happens meanwhile
-/// is held and sent after it.
-async fn ready(app: &Shared, session: &Arc<Session>) -> Result<Event, Error> {
-    let guilds = app.store.guilds_of(session.user).await?;
-    {
-        let mut registry = app.gateway.registry();
-        for guild in guilds {
-            registry.follow(session, guild);
-        }
-    }
-    Ok(Event::Ready {
-        session_id: session.key.clone(),
-        user: domain::auth::me(app, session.user).await?,
-        guilds: domain::guild::list(app, session.user).await?,
-        read_marks: Vec::new(),
-    })
+/// True for what can be the key of a session: that of one of ours.
+fn is_key(text: &str) -> bool {
+    text.len() == 32 && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
 }
 
 async fn next_event(session: Option<&Session>, hold: &Hold) -> Result<String, CloseCode> {

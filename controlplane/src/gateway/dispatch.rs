@@ -1,41 +1,54 @@
-//! Routes what the bus carries to the sessions that it is for, in the bus's order.
-//! A snapshot that belongs to an event is taken here, after the subscription that follows it up,
-//! so that nothing falls between the two.
+//! Routes what the bus carries to the sessions that it is for. Of each guild that somebody here is
+//! in, every durable event is told once and in order, whatever the bus does: what it brings twice is
+//! dropped, and what it left out is read from the database.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use hype_protocol::gateway::{CloseCode, Event};
+use hype_protocol::gateway::{CloseCode, Event, Position};
 use hype_protocol::id::{GuildId, RoomId, UserId};
-use tokio::time::{Instant, MissedTickBehavior};
+use tokio::time::{Instant, MissedTickBehavior, timeout};
 
-use super::session::{Body, Session};
+use super::session::{About, Body, Session};
+use super::{beginning, tell};
 use crate::app::Shared;
-use crate::domain;
 use crate::event::{Audience, Published, ReceiveError, Subscription};
 
 /// How often sessions that nobody resumed are removed.
 const SWEEP_PERIOD: Duration = Duration::from_secs(5);
-/// How long a fresh look at a guild may hold up the others' events.
-const SNAPSHOT_TIMEOUT: Duration = Duration::from_secs(1);
+/// How often it is looked for guilds of which events are missing.
+const CATCH_UP_PERIOD: Duration = Duration::from_millis(250);
+/// How long a look at the database may hold up everybody's events.
+const READ_TIMEOUT: Duration = Duration::from_secs(1);
+/// Events of one read.
+const READ: u32 = 500;
+/// Over more missing events than this, a guild's people reload.
+const MAX_MISSING: u64 = 5000;
 
 pub(super) async fn run(app: Shared, mut subscription: Subscription) {
     let mut sweep = tokio::time::interval(SWEEP_PERIOD);
     sweep.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut targets = Vec::new();
+    let mut look = tokio::time::interval(CATCH_UP_PERIOD);
+    look.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tokio::select! {
             received = subscription.receive() => match received {
-                Ok(published) => {
-                    route(&app, &published, &mut targets).await;
-                    targets.clear();
-                }
+                Ok(published) => match published.position {
+                    Some(position) => durable(&app, &published, position).await,
+                    None => transient(&app, &published).await,
+                },
                 Err(ReceiveError::Lagged(missed)) => {
                     tracing::warn!(missed, "gateway fell behind; all clients reload");
                     app.gateway.registry().clear(CloseCode::InvalidSequence);
                 }
                 Err(ReceiveError::Closed) => return,
             },
+            _ = look.tick() => {
+                let behind = app.gateway.registry().take_behind();
+                for guild in behind {
+                    catch_up(&app, guild).await;
+                }
+            }
             _ = sweep.tick() => app.gateway.registry().sweep(Instant::now()),
             () = app.stopped() => {
                 app.gateway.registry().clear(CloseCode::GoingAway);
@@ -45,47 +58,161 @@ pub(super) async fn run(app: Shared, mut subscription: Subscription) {
     }
 }
 
-async fn route(app: &Shared, published: &Published, targets: &mut Vec<Arc<Session>>) {
-    note_rooms(app, &published.event);
-    select(app, &published.audience, targets);
-    if targets.is_empty() {
+/// A durable event came: the next one, one that was told already, or one after a gap.
+async fn durable(app: &Shared, published: &Published, position: Position) {
+    let Position { guild_id, sequence } = position;
+    let told = app.gateway.registry().followed(guild_id).map(|followed| followed.sequence);
+    match told {
+        Some(told) if sequence <= told => {}
+        Some(told) if sequence > told + 1 => {
+            metrics::counter!("hype_control_gateway_gaps_total").increment(1);
+            catch_up(app, guild_id).await;
+        }
+        Some(_) => next(app, published, position).await,
+        None => newcomer(app, &published.event).await,
+    }
+}
+
+/// Reads what is missing of a guild and tells it.
+async fn catch_up(app: &Shared, guild: GuildId) {
+    let mut missing = 0;
+    loop {
+        let told = app.gateway.registry().followed(guild).map(|followed| followed.sequence);
+        let Some(told) = told else { return };
+        let read = timeout(READ_TIMEOUT, app.store.events_after(guild, told, READ)).await;
+        let events = match read {
+            Ok(Ok(events)) => events,
+            Ok(Err(cause)) => {
+                tracing::warn!(%cause, %guild, "missing events wait for the database");
+                app.gateway.registry().put_behind(guild);
+                return;
+            }
+            Err(_) => {
+                app.gateway.registry().put_behind(guild);
+                return;
+            }
+        };
+        let Some(first) = events.first().and_then(|event| event.position) else { return };
+        missing += events.len() as u64;
+        if first.sequence != told + 1 || missing > MAX_MISSING {
+            tracing::warn!(%guild, told, "too many events were missed; the guild's people reload");
+            app.gateway.registry().clear_guild(guild, CloseCode::InvalidSequence);
+            return;
+        }
+        for published in &events {
+            if let Some(position) = published.position {
+                next(app, published, position).await;
+            }
+        }
+        if events.len() < READ as usize {
+            return;
+        }
+    }
+}
+
+/// Tells the next event of a guild.
+async fn next(app: &Shared, published: &Published, position: Position) {
+    let Position { guild_id, sequence } = position;
+    let Published { audience, event, .. } = published;
+    let mut deliveries = Vec::new();
+    {
+        let mut registry = app.gateway.registry();
+        if let Some(followed) = registry.followed(guild_id) {
+            followed.take(guild_id, sequence, audience, event, &mut deliveries);
+        }
+    }
+    deliver(app, deliveries);
+    newcomer(app, event).await;
+}
+
+fn deliver(app: &Shared, deliveries: tell::Deliveries) {
+    let delivered = u64::try_from(deliveries.len()).unwrap_or(u64::MAX);
+    metrics::counter!("hype_control_gateway_events_total").increment(delivered);
+    for (session, body) in deliveries {
+        let removed = body.removes();
+        session.deliver(body);
+        if let Some(guild) = removed {
+            app.gateway.registry().unfollow(&session, guild);
+        }
+    }
+}
+
+/// Somebody joined a guild, perhaps at another replica: his sessions here show it from now on.
+async fn newcomer(app: &Shared, event: &Event) {
+    if let Event::MemberAdded { guild_id, member } = event {
+        add_guild(app, *guild_id, member.user.id).await;
+    }
+}
+
+async fn add_guild(app: &Shared, guild: GuildId, user: UserId) {
+    let mut sessions = Vec::new();
+    app.gateway.registry().of_user(user, &mut sessions);
+    sessions.retain(|session| session.shows(guild) != Some(true));
+    if sessions.is_empty() {
         return;
     }
-    let body = match &published.event {
-        Event::GuildAdded(guild) => {
-            {
-                let mut registry = app.gateway.registry();
-                for session in &*targets {
-                    registry.follow(session, guild.id);
-                }
-            }
-            match fresh_guild(app, targets[0].user, guild.id).await {
-                Some(fresh) => Body::new(&fresh),
-                None => Body::new(&published.event),
+    match timeout(READ_TIMEOUT, beginning::added(app, guild, user, &sessions)).await {
+        Ok(Ok(Some(body))) => {
+            for session in sessions {
+                session.deliver(body.clone());
             }
         }
-        event => Body::at(event, published.position),
-    };
-    let delivered = u64::try_from(targets.len()).unwrap_or(u64::MAX);
-    metrics::counter!("hype_control_gateway_events_total").increment(delivered);
-    for session in &*targets {
-        session.deliver(body.clone());
-    }
-    if let Event::GuildRemoved { guild_id } = &published.event {
-        let mut registry = app.gateway.registry();
-        for session in &*targets {
-            registry.unfollow(session, *guild_id);
+        // No member any more: his removal follows.
+        Ok(Ok(None)) => {}
+        Ok(Err(_)) | Err(_) => {
+            tracing::warn!(%guild, "a new guild cannot be read; its new member resumes");
+            let mut registry = app.gateway.registry();
+            for session in sessions {
+                registry.remove(&session.key, CloseCode::Unknown);
+            }
         }
     }
+}
+
+/// Something that nobody keeps.
+async fn transient(app: &Shared, published: &Published) {
+    let Published { audience, event, .. } = published;
+    note_rooms(app, event);
+    match (event, audience) {
+        (Event::GuildAdded(guild), Audience::User(user)) => {
+            add_guild(app, guild.id, *user).await;
+            return;
+        }
+        (Event::GuildRemoved { guild_id }, Audience::User(user)) => {
+            let mut deliveries = Vec::new();
+            let mut sessions = Vec::new();
+            app.gateway.registry().of_user(*user, &mut sessions);
+            let body = Body::new(event, About::Removed(*guild_id));
+            deliveries.extend(sessions.into_iter().map(|session| (session, body.clone())));
+            deliver(app, deliveries);
+            return;
+        }
+        _ => {}
+    }
+    let mut deliveries = Vec::new();
+    if let Audience::Guild(guild) | Audience::Channel(guild, _) = audience {
+        if let Some(followed) = app.gateway.registry().followed(*guild) {
+            followed.tell(audience, event, About::Guild(*guild, None), &mut deliveries);
+        }
+    } else {
+        let mut targets = Vec::new();
+        select(app, audience, &mut targets);
+        if !targets.is_empty() {
+            let body = Body::new(event, About::Nobody);
+            deliveries.extend(targets.into_iter().map(|session| (session, body.clone())));
+        }
+    }
+    deliver(app, deliveries);
 }
 
 fn select(app: &Shared, audience: &Audience, targets: &mut Vec<Arc<Session>>) {
     let registry = app.gateway.registry();
     match audience {
-        Audience::Guild(guild) | Audience::Channel(guild, _) => registry.of_guild(*guild, targets),
+        // Told by who sees what.
+        Audience::Guild(_) | Audience::Channel(..) => {}
         Audience::User(user) => registry.of_user(*user, targets),
         Audience::Users(users) => {
-            for user in users.iter() {
+            for user in users {
                 registry.of_user(*user, targets);
             }
         }
@@ -127,19 +254,5 @@ fn note_rooms(app: &Shared, event: &Event) {
             app.gateway.registry().left(*channel_id, *session_id);
         }
         _ => {}
-    }
-}
-
-/// The guild as it is now: what happened in it since the event was published reached the sessions
-/// of its new member by no other way.
-async fn fresh_guild(app: &Shared, user: UserId, guild: GuildId) -> Option<Event> {
-    let fresh = tokio::time::timeout(SNAPSHOT_TIMEOUT, domain::guild::get(app, user, guild)).await;
-    match fresh {
-        Ok(Ok(guild)) => Some(Event::GuildAdded(guild)),
-        Ok(Err(error)) => {
-            tracing::warn!(%error, %guild, "a new guild is shown as it was when it was added");
-            None
-        }
-        Err(_) => None,
     }
 }

@@ -1,13 +1,17 @@
 //! The WebSocket at `/gateway` (contract: `hype_protocol::gateway`): sessions with sequence numbers,
-//! heartbeats and buffered resume. A connection belongs to one socket, a session outlives it for a
+//! heartbeats and resume, buffered here or by the guilds' own sequences anywhere. A connection belongs to one socket, a session outlives it for a
 //! minute; voice sessions live on nodes and outlive both.
 //! Every queue is bounded: who reads too slowly is cut and resumes, and memory never grows.
 
+mod access;
+mod beginning;
 mod connection;
 mod dispatch;
+mod presence;
 mod registry;
 mod request;
 mod session;
+mod tell;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -21,6 +25,7 @@ use hype_protocol::gateway::MAX_FRAME;
 use crate::app::Shared;
 use crate::error::Error;
 use crate::event::Bus;
+use presence::Presences;
 use registry::Registry;
 
 /// How often clients send a heartbeat.
@@ -29,6 +34,8 @@ pub const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(15);
 pub const IDENTIFY_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a session waits to be resumed.
 pub const RESUME_WINDOW: Duration = Duration::from_secs(60);
+/// How long somebody waits between two `typing.start`.
+pub const TYPING_PAUSE: Duration = Duration::from_secs(2);
 /// Frames that a client may send within a minute, at once if it likes.
 pub const FRAMES_PER_MINUTE: u32 = 120;
 /// The most sockets; one more gets 503.
@@ -44,6 +51,7 @@ pub struct Gateway {
 #[derive(Debug, Default)]
 struct Inner {
     registry: Mutex<Registry>,
+    presences: Mutex<Presences>,
     connections: AtomicUsize,
     /// The first connection starts the routing of events: before it nobody could be told.
     dispatching: OnceLock<()>,
@@ -60,12 +68,18 @@ impl Gateway {
         self.shared.dispatching.get_or_init(|| {
             let subscription = self.bus.subscribe();
             tokio::spawn(dispatch::run(app.clone(), subscription));
+            tokio::spawn(presence::run(app.clone()));
         });
     }
 
     fn registry(&self) -> MutexGuard<'_, Registry> {
         // The registry is whole after every statement, also when a holder panicked.
         self.shared.registry.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Never taken while the registry is held, nor the other way round.
+    fn presences(&self) -> MutexGuard<'_, Presences> {
+        self.shared.presences.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn admit(&self) -> Result<Admission, Error> {

@@ -1,29 +1,36 @@
 //! Carries out what a client asks for on the gateway and makes the answer. Each voice session
 //! named in a request must be the caller's own; another's is answered like one that is not there.
 
-use hype_protocol::gateway::{ClientView, Request, ToClient};
-use hype_protocol::id::{SessionId, UserId};
+use std::sync::Arc;
+
+use hype_protocol::gateway::{ChannelKind, ClientView, Event, PresenceStatus, Request, ToClient};
+use hype_protocol::id::{ChannelId, SessionId, UserId};
 use hype_protocol::media::{MAX_VIDEO_SLOTS, SourceKind};
 use hype_protocol::observation::{CloseReason, FlagsChange, SessionStatus, View, VoiceFlags};
+use hype_protocol::permission::Permissions;
 use serde::Serialize;
 use serde_json::{Value, json};
 use tokio::sync::oneshot;
+use tokio::time::Instant;
 
+use super::TYPING_PAUSE;
+use super::session::Session;
 use crate::app::{App, Shared};
 use crate::error::Error;
+use crate::event::Audience;
 use crate::voice::join;
 
 /// Carries out one request and sends its answer. A voice session whose client is gone before it
 /// heard of it is closed again.
 pub(super) async fn answer(
     app: Shared,
-    user: UserId,
+    session: Arc<Session>,
     nonce: String,
     request: Request,
     answer: oneshot::Sender<ToClient>,
 ) {
     let mut joined = None;
-    let frame = match carry_out(&app, user, request, &mut joined).await {
+    let frame = match carry_out(&app, &session, request, &mut joined).await {
         Ok(result) => ToClient::Reply { nonce, result },
         Err(error) => ToClient::Error { nonce, error: error.body() },
     };
@@ -37,11 +44,23 @@ pub(super) async fn answer(
 
 async fn carry_out(
     app: &App,
-    user: UserId,
+    session: &Session,
     request: Request,
     joined: &mut Option<SessionId>,
 ) -> Result<Value, Error> {
+    let user = session.user;
     match request {
+        Request::TypingStart { channel_id } => {
+            start_typing(app, session, channel_id)?;
+            Ok(json!({}))
+        }
+        Request::PresenceSet { status } => {
+            if status == PresenceStatus::Offline {
+                return Err(Error::invalid("whoever is connected is not offline"));
+            }
+            session.set_presence(status);
+            Ok(json!({}))
+        }
         Request::VoiceJoin(offer) => {
             let outcome = join::join(app, user, offer).await?;
             *joined = Some(outcome.session_id);
@@ -79,6 +98,35 @@ async fn carry_out(
             Ok(json!({}))
         }
     }
+}
+
+/// Shows that somebody is writing, to those who see the channel.
+fn start_typing(app: &App, session: &Session, channel: ChannelId) -> Result<(), Error> {
+    let mut found = None;
+    for guild in session.guilds() {
+        if let Some(followed) = app.gateway.registry().followed(guild)
+            && let Some(channel) = followed.access.channel(channel)
+        {
+            found =
+                Some((guild, channel.kind, followed.access.permissions(session.user, channel.id)));
+        }
+    }
+    let (guild, kind, held) = found.ok_or(Error::NotFound)?;
+    if !held.contains(Permissions::VIEW_CHANNEL) {
+        return Err(Error::NotFound);
+    }
+    if kind != ChannelKind::Text {
+        return Err(Error::NotATextChannel);
+    }
+    if !held.contains(Permissions::SEND_MESSAGES) {
+        return Err(Error::Forbidden);
+    }
+    if !session.may_type(Instant::now()) {
+        return Err(Error::RateLimited(TYPING_PAUSE));
+    }
+    let event = Event::Typing { guild_id: guild, channel_id: channel, user_id: session.user };
+    app.bus.publish_everywhere(Audience::Channel(guild, channel), event);
+    Ok(())
 }
 
 fn encode(result: &impl Serialize) -> Result<Value, Error> {

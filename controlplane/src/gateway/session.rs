@@ -8,12 +8,12 @@ mod tests;
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use hype_protocol::gateway::{CloseCode, Event, Position};
-use hype_protocol::id::UserId;
+use hype_protocol::gateway::{CloseCode, Event, Position, PresenceStatus};
+use hype_protocol::id::{GuildId, UserId};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use super::RESUME_WINDOW;
+use super::{RESUME_WINDOW, TYPING_PAUSE};
 
 /// Events kept for a resume.
 pub(super) const MAX_BUFFERED: usize = 512;
@@ -22,27 +22,54 @@ const MAX_BUFFERED_BYTES: usize = 4 << 20;
 /// Events that a connection may be behind.
 pub(super) const MAX_PENDING: u64 = 256;
 
+/// What an event says about what a session shows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum About {
+    /// Nothing.
+    Nobody,
+    /// Something of a guild; a durable event has its number.
+    Guild(GuildId, Option<u64>),
+    /// A guild is shown from now on, as of this number.
+    Added(GuildId, u64),
+    /// A guild is shown no more.
+    Removed(GuildId),
+}
+
 /// An event as every session sends it, but for the sequence number: encoded once for all.
 #[derive(Debug, Clone)]
-pub(super) struct Body(Arc<str>);
+pub(super) struct Body {
+    text: Arc<str>,
+    about: About,
+}
 
 impl Body {
-    pub(super) fn new(event: &Event) -> Self {
-        Self::at(event, None)
-    }
-
-    /// A durable event, with its place.
-    pub(super) fn at(event: &Event, position: Option<Position>) -> Self {
+    pub(super) fn new(event: &Event, about: About) -> Self {
         let text = serde_json::to_string(event).expect("events encode as JSON objects");
         let text = text.strip_prefix('{').expect("events encode as JSON objects");
-        let Some(position) = position else { return Self(text.into()) };
+        let About::Guild(guild_id, Some(sequence)) = about else {
+            return Self { text: text.into(), about };
+        };
+        let position = Position { guild_id, sequence };
         let position = serde_json::to_string(&position).expect("two numbers encode");
-        Self(format!(r#""position":{position},{text}"#).into())
+        Self { text: format!(r#""position":{position},{text}"#).into(), about }
+    }
+
+    /// The guild that it takes away.
+    pub(super) fn removes(&self) -> Option<GuildId> {
+        match self.about {
+            About::Removed(guild) => Some(guild),
+            About::Nobody | About::Guild(..) | About::Added(..) => None,
+        }
+    }
+
+    /// Bytes that it takes.
+    pub(super) fn len(&self) -> usize {
+        self.text.len()
     }
 
     /// The frame of [`hype_protocol::gateway::ToClient::Event`].
     fn frame(&self, seq: u64) -> String {
-        format!(r#"{{"op":"event","d":{{"seq":{seq},{}}}"#, self.0)
+        format!(r#"{{"op":"event","d":{{"seq":{seq},{}}}"#, self.text)
     }
 }
 
@@ -60,6 +87,12 @@ enum Holder {
 struct State {
     /// While `ready` is being built, events wait here to follow it.
     held: Option<Vec<Body>>,
+    /// The guilds that the client shows, each with its newest event that the client has or gets.
+    shown: Vec<(GuildId, u64)>,
+    /// What the person wants others to see.
+    status: PresenceStatus,
+    /// When the person was shown as writing last.
+    typed: Option<Instant>,
     buffer: VecDeque<Body>,
     /// The sequence number of the buffer's first event.
     first: u64,
@@ -91,9 +124,39 @@ impl State {
         self.first + self.buffer.len() as u64 - 1
     }
 
+    /// False for what the client has already, or what is of a guild that it does not show.
+    fn admit(&mut self, about: About) -> bool {
+        let place = |guild| self.shown.iter().position(|(shown, _)| *shown == guild);
+        match about {
+            About::Nobody => true,
+            About::Guild(guild, None) => place(guild).is_some(),
+            About::Guild(guild, Some(sequence)) => {
+                let Some(index) = place(guild) else { return false };
+                let last = &mut self.shown[index].1;
+                let new = sequence > *last;
+                *last = sequence.max(*last);
+                new
+            }
+            About::Added(guild, sequence) => {
+                let new = place(guild).is_none();
+                if new {
+                    self.shown.push((guild, sequence));
+                }
+                new
+            }
+            About::Removed(guild) => {
+                let index = place(guild);
+                if let Some(index) = index {
+                    self.shown.swap_remove(index);
+                }
+                index.is_some()
+            }
+        }
+    }
+
     /// Adds an event without a look at limits.
     fn append(&mut self, body: Body) {
-        self.bytes += body.0.len();
+        self.bytes += body.len();
         self.buffer.push_back(body);
         if let Holder::Connected(hold) = &self.holder {
             hold.0.notify_one();
@@ -106,8 +169,13 @@ impl State {
         while self.buffer.len() > MAX_BUFFERED
             || (self.bytes > MAX_BUFFERED_BYTES && self.buffer.len() > 1)
         {
+            let connected = matches!(self.holder, Holder::Connected(_));
+            if connected && self.first > self.sent && self.first <= self.backlog {
+                // What waited when the holder came is bounded, and is not held against it.
+                break;
+            }
             if let Some(oldest) = self.buffer.pop_front() {
-                self.bytes -= oldest.0.len();
+                self.bytes -= oldest.len();
                 self.first += 1;
             }
         }
@@ -128,15 +196,19 @@ impl State {
 }
 
 impl Session {
-    /// A session that `hold` has, and that is building its `ready`.
-    pub(super) fn new(key: String, number: u64, user: UserId, hold: &Hold) -> Self {
+    /// A session that `hold` has, and that is building its beginning. Its events are numbered from
+    /// `seq + 1` on.
+    pub(super) fn new(key: String, number: u64, user: UserId, hold: &Hold, seq: u64) -> Self {
         let state = State {
             held: Some(Vec::new()),
+            shown: Vec::new(),
+            status: PresenceStatus::Online,
+            typed: None,
             buffer: VecDeque::new(),
-            first: 1,
+            first: seq + 1,
             bytes: 0,
-            sent: 0,
-            backlog: 0,
+            sent: seq,
+            backlog: seq,
             holder: Holder::Connected(hold.clone()),
             cut: None,
             over: false,
@@ -155,28 +227,76 @@ impl Session {
         if state.over {
             return;
         }
-        match &mut state.held {
-            Some(held) if held.len() < MAX_BUFFERED => held.push(body),
-            Some(_) => {
+        if let Some(held) = &mut state.held {
+            if held.len() < MAX_BUFFERED {
+                held.push(body);
+            } else {
                 drop(state);
                 self.end(CloseCode::TooSlow);
             }
-            None => state.push(body),
+        } else if state.admit(body.about) {
+            state.push(body);
         }
     }
 
-    /// Queues `ready`, and after it all that came meanwhile.
-    pub(super) fn begin(&self, ready: Body) {
+    /// Queues the beginning, which shows these guilds as of these numbers, and after it all that
+    /// came meanwhile and is not in it.
+    pub(super) fn begin(
+        &self,
+        beginning: impl IntoIterator<Item = Body>,
+        shown: Vec<(GuildId, u64)>,
+    ) {
         let mut state = self.state();
         if state.over {
             return;
         }
         let held = state.held.take().unwrap_or_default();
-        state.append(ready);
-        for body in held {
+        state.shown = shown;
+        for body in beginning {
             state.append(body);
         }
+        for body in held {
+            if state.admit(body.about) {
+                state.append(body);
+            }
+        }
         state.backlog = state.last();
+    }
+
+    /// True when the client shows the guild; none while the session is still beginning.
+    pub(super) fn shows(&self, guild: GuildId) -> Option<bool> {
+        let state = self.state();
+        let shown = || state.shown.iter().any(|(shown, _)| *shown == guild);
+        if state.held.is_some() { None } else { Some(shown()) }
+    }
+
+    /// The guilds that the client shows.
+    pub(super) fn guilds(&self) -> Vec<GuildId> {
+        self.state().shown.iter().map(|(guild, _)| *guild).collect()
+    }
+
+    /// What the person wants others to see by this session; none while nobody holds it.
+    pub(super) fn presence(&self) -> Option<PresenceStatus> {
+        let state = self.state();
+        match state.holder {
+            Holder::Connected(_) if !state.over => Some(state.status),
+            Holder::Connected(_) | Holder::Detached { .. } => None,
+        }
+    }
+
+    /// Changes it.
+    pub(super) fn set_presence(&self, status: PresenceStatus) {
+        self.state().status = status;
+    }
+
+    /// True when the person may be shown as writing again, which then counts.
+    pub(super) fn may_type(&self, now: Instant) -> bool {
+        let mut state = self.state();
+        let allowed = state.typed.is_none_or(|last| now >= last + TYPING_PAUSE);
+        if allowed {
+            state.typed = Some(now);
+        }
+        allowed
     }
 
     /// Ends the session: its holder closes with `code`, and nobody resumes it.
@@ -204,7 +324,7 @@ impl Session {
         state.cut = None;
         state.sent = seq;
         state.holder = Holder::Connected(hold.clone());
-        state.append(Body::new(&Event::Resumed {}));
+        state.append(Body::new(&Event::Resumed {}, About::Nobody));
         state.backlog = state.last();
         true
     }

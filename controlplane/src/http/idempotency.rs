@@ -103,32 +103,44 @@ pub(super) async fn once(
     let Caller(user) = Caller::from_request_parts(&mut parts, &app).await?;
     // With the extensions, among which is the limit of the body.
     let body = whole_body(Request::from_parts(parts.clone(), body), &app).await?;
+    let request_hash = request_hash(&parts, &body);
+    let request = Request::from_parts(parts, Body::from(body));
+    // In a task of its own, the claim too: a client that goes away must neither stop what it will
+    // ask for again, nor leave a claim behind that nobody works for.
+    let work = claim_and_do(app, user, key, request_hash, request, next);
+    let work = Tightest::of_this_task().scope(work.in_current_span());
+    tokio::spawn(work).await.map_err(Error::internal)?
+}
+
+async fn claim_and_do(
+    app: Shared,
+    user: UserId,
+    key: String,
+    request_hash: String,
+    request: Request,
+    next: Next,
+) -> Result<Response, Error> {
     let begun_at_ms = unix_ms();
     let begun = app
         .store
         .begin_idempotent(Attempt {
             user,
             key: &key,
-            request_hash: &request_hash(&parts, &body),
+            request_hash: &request_hash,
             now_ms: begun_at_ms,
             expired_before_ms: begun_at_ms.saturating_sub(KEPT_MS),
             abandoned_before_ms: begun_at_ms.saturating_sub(ABANDONED_MS),
         })
         .await?;
     match begun {
-        Begun::New => {}
-        Begun::Running => return Err(Error::IdempotencyConflict(RETRY)),
-        Begun::Other => return Err(Error::IdempotencyKeyReused),
-        Begun::Answered(answer) => return replay(answer),
+        Begun::New => {
+            let response = next.run(request).await;
+            keep(&app, Claim { user, key, begun_at_ms }, response).await
+        }
+        Begun::Running => Err(Error::IdempotencyConflict(RETRY)),
+        Begun::Other => Err(Error::IdempotencyKeyReused),
+        Begun::Answered(answer) => replay(answer),
     }
-    let request = Request::from_parts(parts, Body::from(body));
-    // In a task of its own: a client that goes away must not stop what it will ask for again.
-    let work = async move {
-        let response = next.run(request).await;
-        keep(&app, Claim { user, key, begun_at_ms }, response).await
-    };
-    let work = Tightest::of_this_task().scope(work.in_current_span());
-    tokio::spawn(work).await.map_err(Error::internal)?
 }
 
 /// A key of somebody for a request that runs.

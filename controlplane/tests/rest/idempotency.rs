@@ -1,6 +1,6 @@
 //! `Idempotency-Key`: what is sent again makes nothing twice.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use hype_control::config::Rate;
 use reqwest::{Method, Response, StatusCode};
@@ -137,7 +137,9 @@ async fn a_client_that_goes_away_finds_its_answer() {
         stream.write_all(request.as_bytes()).await.expect("written");
         drop(stream);
         // Whether the server had begun or not: asking again ends with the one message.
+        let deadline = Instant::now() + Duration::from_secs(20);
         loop {
+            assert!(Instant::now() < deadline, "key {key} is held by nobody");
             let (_, status, answer) =
                 read(post(&server, &path, &ada, &key.to_string(), &body).await).await;
             if status == StatusCode::CREATED {

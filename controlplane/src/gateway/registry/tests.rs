@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use hype_protocol::gateway::CloseCode;
+use hype_protocol::gateway::{CloseCode, Guild};
 use hype_protocol::id::{GuildId, RoomId, SessionId, UserId};
 use tokio::time::Instant;
 
@@ -16,8 +16,8 @@ fn numbers(sessions: &[Arc<Session>]) -> Vec<u64> {
 }
 
 fn of_guild(registry: &Registry, guild: u64) -> Vec<u64> {
-    let mut found = Vec::new();
-    registry.of_guild(GuildId(guild), &mut found);
+    let all = registry.all_followed().find(|(id, _)| id.0 == guild);
+    let found: Vec<_> = all.into_iter().flat_map(|(_, it)| it.sessions.values().cloned()).collect();
     numbers(&found)
 }
 
@@ -25,6 +25,20 @@ fn of_user(registry: &Registry, user: u64) -> Vec<u64> {
     let mut found = Vec::new();
     registry.of_user(UserId(user), &mut found);
     numbers(&found)
+}
+
+fn copy(guild: u64, sequence: u64) -> Guild {
+    Guild {
+        id: GuildId(guild),
+        name: String::new(),
+        owner_id: UserId(1),
+        sequence,
+        roles: Vec::new(),
+        channels: Vec::new(),
+        members: Vec::new(),
+        voice_states: Vec::new(),
+        presences: Vec::new(),
+    }
 }
 
 /// The sessions of a room, when the room is known.
@@ -39,8 +53,15 @@ fn sessions_are_found_until_they_are_removed() {
     let hold = Hold::default();
     let [a, b, c] = [1, 1, 2].map(|user| registry.open(UserId(user), &hold).expect("room left"));
     for session in [&a, &c, &c] {
-        registry.follow(session, GuildId(9));
+        if !registry.follow(session, GuildId(9), None) {
+            assert!(registry.follow(session, GuildId(9), Some(&copy(9, 4))));
+        }
     }
+    assert_eq!(registry.followed(GuildId(9)).map(|it| it.sequence), Some(4));
+    registry.expect_events(GuildId(9), 4);
+    assert!(registry.take_behind().is_empty(), "it has all of them");
+    registry.expect_events(GuildId(9), 5);
+    assert_eq!(registry.take_behind(), [GuildId(9)]);
     assert_eq!(of_user(&registry, 1), [a.number, b.number]);
     assert_eq!(of_guild(&registry, 9), [a.number, c.number]);
     registry.remove(&a.key, CloseCode::Unknown);
@@ -48,8 +69,12 @@ fn sessions_are_found_until_they_are_removed() {
     assert!(!a.resume(0, &hold), "who found it a moment ago cannot go on with it");
     assert_eq!(of_user(&registry, 1), [b.number]);
     assert_eq!(of_guild(&registry, 9), [c.number]);
-    registry.follow(&a, GuildId(9));
+    assert!(registry.follow(&a, GuildId(9), None));
     assert_eq!(of_guild(&registry, 9), [c.number], "a removed one does not come back");
+    registry.unfollow(&c, GuildId(9));
+    assert!(registry.followed(GuildId(9)).is_none(), "nobody hears of it any more");
+    assert!(registry.follow(&c, GuildId(9), Some(&copy(9, 6))));
+    assert!(registry.open_as(b.key.clone(), UserId(9), &hold, 7).is_none(), "another's key");
     registry.clear(CloseCode::GoingAway);
     assert!(registry.by_key.is_empty() && registry.by_user.is_empty());
     assert!(registry.by_guild.is_empty());

@@ -1,0 +1,147 @@
+//! The bus between replicas over a real NATS: each event at every replica, once and in order, also
+//! when the server dies or comes late.
+
+#[path = "../nats_process/mod.rs"]
+mod nats_process;
+
+use std::time::Duration;
+
+use hype_control::config;
+use hype_control::event::{Audience, Bus, Published, Subscription};
+use hype_protocol::gateway::{Event, Position};
+use hype_protocol::id::{ChannelId, GuildId, MessageId, UserId};
+use nats_process::NatsProcess;
+use tokio::time::{sleep, timeout};
+
+/// Nothing here takes longer, but for a machine that is busy with other things.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+async fn open(server: &NatsProcess) -> Bus {
+    let settings = config::Bus { nats: vec![server.url()], ..config::Bus::default() };
+    Bus::open(&settings).await.expect("the settings are right")
+}
+
+fn durable(guild: u64, sequence: u64) -> Published {
+    let guild_id = GuildId(guild);
+    let event = Event::MessageDeleted {
+        guild_id,
+        channel_id: ChannelId(1),
+        message_id: MessageId(sequence),
+    };
+    let position = Some(Position { guild_id, sequence });
+    Published { audience: Audience::Guild(guild_id), event, position }
+}
+
+/// Delivers as the relay does: again until it is done.
+async fn deliver(bus: &Bus, events: &[Published]) {
+    let done = async {
+        while bus.deliver(events).await.is_err() {
+            sleep(Duration::from_millis(50)).await;
+        }
+    };
+    timeout(PATIENCE, done).await.expect("NATS acknowledges");
+}
+
+/// The positions of the next durable events.
+async fn positions(subscription: &mut Subscription, count: usize) -> Vec<(u64, u64)> {
+    let mut positions = Vec::new();
+    while positions.len() < count {
+        let next = timeout(PATIENCE, subscription.receive()).await;
+        let next = next.unwrap_or_else(|_| panic!("only {positions:?} came"));
+        if let Some(Position { guild_id, sequence }) = next.expect("nothing was lost").position {
+            positions.push((guild_id.0, sequence));
+        }
+    }
+    positions
+}
+
+/// Returns once the bus reads what is delivered.
+async fn until_reading(bus: &Bus, subscription: &mut Subscription, guild: u64) {
+    for sequence in 1.. {
+        deliver(bus, &[durable(guild, sequence)]).await;
+        let wait = Duration::from_millis(200);
+        if timeout(wait, positions(subscription, 1)).await.is_ok() {
+            return;
+        }
+        assert!(sequence < 100, "nothing is read");
+    }
+}
+
+#[tokio::test]
+async fn every_replica_gets_each_event_once_and_in_order() {
+    let server = NatsProcess::start();
+    let (one, two) = (open(&server).await, open(&server).await);
+    let (mut at_one, mut at_two) = (one.subscribe(), two.subscribe());
+    until_reading(&two, &mut at_two, 90).await;
+    until_reading(&one, &mut at_one, 91).await;
+    // What readiness was tried with may still come.
+    let events: Vec<_> = (1..=40).map(|sequence| durable(sequence % 2, sequence)).collect();
+    deliver(&one, &events[..30]).await;
+    // A relay that died before it could note what it had sent: the next one sends it again.
+    deliver(&two, &events[10..]).await;
+    deliver(&one, &[durable(5, 1)]).await;
+    let expected: Vec<_> =
+        (1..=40).map(|sequence| (sequence % 2, sequence)).chain([(5, 1)]).collect();
+    for subscription in [&mut at_one, &mut at_two] {
+        let mut seen = Vec::new();
+        while seen.len() < expected.len() {
+            let next = positions(subscription, 1).await;
+            seen.extend(next.into_iter().filter(|(guild, _)| *guild < 90));
+        }
+        assert_eq!(seen, expected);
+    }
+    // What nobody keeps reaches both, the sender only once.
+    for number in 1..=3 {
+        one.publish_everywhere(Audience::User(UserId(number)), Event::Resumed {});
+    }
+    for subscription in [&mut at_one, &mut at_two] {
+        for number in 1..=3 {
+            let next = timeout(PATIENCE, subscription.receive()).await.expect("it comes");
+            let next = next.expect("nothing was lost");
+            assert_eq!(next.audience, Audience::User(UserId(number)));
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_dies_loses_nothing() {
+    let mut server = NatsProcess::start();
+    let bus = open(&server).await;
+    let mut reader = bus.subscribe();
+    until_reading(&bus, &mut reader, 90).await;
+    for round in 0..3 {
+        let batch = |from: u64| -> Vec<_> {
+            (round * 20 + from..round * 20 + from + 10).map(|number| durable(1, number)).collect()
+        };
+        deliver(&bus, &batch(1)).await;
+        server.kill();
+        let refused = async {
+            // The cut is noticed, or the acknowledgement does not come.
+            while bus.deliver(&batch(11)).await.is_ok() {}
+        };
+        timeout(PATIENCE, refused).await.expect("nobody acknowledges for a dead server");
+        server.run();
+        deliver(&bus, &batch(11)).await;
+    }
+    let expected: Vec<_> = (1..=60).map(|sequence| (1, sequence)).collect();
+    assert_eq!(positions(&mut reader, 60).await, expected);
+}
+
+#[tokio::test]
+async fn a_server_may_come_late() {
+    let mut server = NatsProcess::stopped();
+    let bus = open(&server).await;
+    let mut reader = bus.subscribe();
+    bus.deliver(&[durable(1, 1)]).await.expect_err("there is no server");
+    bus.publish_everywhere(Audience::User(UserId(1)), Event::Resumed {});
+    let own = timeout(PATIENCE, reader.receive()).await.expect("its own people hear of it");
+    assert_eq!(own.expect("nothing was lost").position, None);
+    server.run();
+    until_reading(&bus, &mut reader, 90).await;
+}
+
+#[tokio::test]
+async fn wrong_settings_are_refused() {
+    let settings = config::Bus { nats: vec!["nats://".to_owned()], ..config::Bus::default() };
+    Bus::open(&settings).await.expect_err("no server is named");
+}
