@@ -55,15 +55,16 @@ fn scope(published: &Published) -> Option<Scope> {
     }
 }
 
-/// The part of the flags that others than the person decide.
-pub fn change_to(flags: VoiceFlags) -> FlagsChange {
+/// What others than the person change, from the flags that hold to those that are decided.
+pub fn change(held: VoiceFlags, decided: VoiceFlags) -> FlagsChange {
+    let differs = |held: bool, decided: bool| (held != decided).then_some(decided);
     FlagsChange {
         self_mute: None,
         self_deaf: None,
-        server_mute: Some(flags.server_mute),
-        server_deaf: Some(flags.server_deaf),
-        suppressed: Some(flags.suppressed),
-        no_stream: Some(flags.no_stream),
+        server_mute: differs(held.server_mute, decided.server_mute),
+        server_deaf: differs(held.server_deaf, decided.server_deaf),
+        suppressed: differs(held.suppressed, decided.suppressed),
+        no_stream: differs(held.no_stream, decided.no_stream),
     }
 }
 
@@ -178,7 +179,7 @@ async fn look_at(app: &App, session: &SessionStatus) -> Result<(), Error> {
     let decided = decided(app, session.room.into(), session.user, session.flags).await;
     let outcome = match decided {
         Ok(flags) if flags == session.flags => Ok(()),
-        Ok(flags) => app.voice.flags(session.session, change_to(flags)),
+        Ok(flags) => app.voice.flags(session.session, change(session.flags, flags)),
         Err(Error::NotFound | Error::MissingPermission(_)) => {
             app.voice.close(session.session, CloseReason::Removed)
         }

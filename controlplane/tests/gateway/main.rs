@@ -2,5 +2,6 @@
 //! coordination store, and a node's end of the observation pipe that the test speaks for.
 
 mod harness;
+mod rights;
 mod session;
 mod voice;
