@@ -178,7 +178,8 @@ async fn a_moderator_moves_people() {
     let ended = scene.client.event_named("voice.ended").await;
     assert_eq!((&ended["rejoin"], &ended["move_to"]), (&json!(true), &json!(other)));
     // Nobody is there to be moved any more.
-    let token = Some(scene.ada.token.as_str());
+    let token = scene.ada.token.clone();
+    let token = Some(token.as_str());
     let again = scene.server.call("PATCH", &path, token, json!({ "channel_id": other })).await;
     assert_eq!((again.0, &again.1["error"]["code"]), (404, &json!("no_session")));
     // Nor where he may not be.
