@@ -2,7 +2,7 @@
 // deleted, found and read elsewhere. Everything is done by the page's own buttons.
 
 import assert from "node:assert/strict";
-import { after, before, test } from "node:test";
+import { after, afterEach, before, test } from "node:test";
 import { gather, testid } from "../lib/person.mjs";
 import { startUp } from "../lib/processes.mjs";
 
@@ -10,12 +10,19 @@ let up;
 let ada;
 let ben;
 let general;
+let quiet;
 
 before(async () => {
   up = await startUp();
   const { people } = await gather(up.url, [["ada", 500], ["ben", 730]]);
   [ada, ben] = people;
   general = await ada.channel("text");
+  quiet = await createChannel("text", "quiet");
+});
+
+// A test that fails must not fail the others by what it left open.
+afterEach(async () => {
+  for (const person of [ada, ben]) await closeDialogs(person);
 });
 
 after(async () => {
@@ -26,6 +33,13 @@ after(async () => {
 
 const gone = (person, id) => person.until(`${id} is gone`, (selector) => !document.querySelector(selector), {}, testid(id));
 const there = (person, id) => person.until(`${id} is there`, (selector) => Boolean(document.querySelector(selector)?.checkVisibility()), {}, testid(id));
+
+async function createChannel(kind, name) {
+  await ada.click(`create-${kind}-channel`);
+  await ada.fill("channel-name", name);
+  await ada.click("channel-create");
+  return ada.until("the channel", (wanted) => [...window.hype.state.guilds.values()][0].channels.find((channel) => channel.name === wanted)?.id, {}, name);
+}
 
 async function write(person, text) {
   await person.fill("message-input", text);
@@ -54,6 +68,7 @@ async function channelPermissions(person, channel) {
 }
 
 test("a message is edited, found, and deleted", async () => {
+  for (const person of [ada, ben]) await person.click(`channel-${general}`);
   const id = await write(ada, "the quick brown fox");
   await there(ben, `message-${id}`);
   assert.equal(await ben.see((selector) => document.querySelector(selector), testid(`delete-message-${id}`)), null, "ben may not delete what ada wrote");
@@ -76,10 +91,6 @@ test("a message is edited, found, and deleted", async () => {
 });
 
 test("what is read in one tab is read in the other", async () => {
-  await ada.click("create-text-channel");
-  await ada.fill("channel-name", "quiet");
-  await ada.click("channel-create");
-  const quiet = await ada.until("the channel", () => [...window.hype.state.guilds.values()][0].channels.find(({ name }) => name === "quiet")?.id);
   await ben.click(`channel-${quiet}`);
   const second = await ben.page.browser().newPage();
   await second.goto(ben.page.url());
@@ -115,7 +126,6 @@ test("a hidden channel vanishes, and comes back for a role", async () => {
   const role = await ada.until("its name", () => [...window.hype.state.guilds.values()][0].roles.find(({ name }) => name === "Crew")?.id);
   await closeDialogs(ada);
 
-  const quiet = await ada.see(() => [...window.hype.state.guilds.values()][0].channels.find(({ name }) => name === "quiet").id);
   await channelPermissions(ada, quiet);
   await ada.click("way-VIEW_CHANNEL-deny");
   await gone(ben, `channel-${quiet}`);
@@ -146,10 +156,7 @@ test("who may not speak any more is muted at once", async () => {
 });
 
 test("a moderator moves somebody to another voice channel", async () => {
-  await ada.click("create-voice-channel");
-  await ada.fill("channel-name", "Attic");
-  await ada.click("channel-create");
-  const attic = await ada.until("the channel", () => [...window.hype.state.guilds.values()][0].channels.find(({ name }) => name === "Attic")?.id);
+  const attic = await createChannel("voice", "Attic");
   await ada.click(`voice-user-${ben.id}`);
   await ada.click("moderate-move");
   await ada.click(`move-to-${attic}`);

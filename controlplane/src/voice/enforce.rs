@@ -16,7 +16,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 use crate::app::{App, Shared};
 use crate::domain::member::{self, InChannel};
 use crate::error::Error;
-use crate::event::{Audience, Published, ReceiveError, Subscription};
+use crate::event::{ReceiveError, Subscription};
 
 /// For how long further changes are collected before people are looked at: one command of a
 /// moderator may change many roles.
@@ -35,13 +35,8 @@ enum Scope {
     Everybody,
 }
 
-fn scope(published: &Published) -> Option<Scope> {
-    match &published.event {
-        // One who left or was put out, and not the guild's end.
-        Event::GuildRemoved { guild_id } => Some(match published.audience {
-            Audience::User(user) => Scope::Member(*guild_id, user),
-            _ => Scope::Guild(*guild_id),
-        }),
+fn scope(event: &Event) -> Option<Scope> {
+    match event {
         Event::MemberUpdated { guild_id, member } => Some(Scope::Member(*guild_id, member.user.id)),
         Event::MemberRemoved { guild_id, user_id } => Some(Scope::Member(*guild_id, *user_id)),
         Event::ChannelUpdated(channel) => Some(Scope::Room(channel.id.into())),
@@ -127,7 +122,7 @@ pub async fn run(app: Shared, mut changes: Subscription) {
 /// Whom the next event concerns, if anybody; none at the end of the bus.
 async fn next(changes: &mut Subscription) -> Option<Option<Scope>> {
     match changes.receive().await {
-        Ok(published) => Some(scope(&published)),
+        Ok(published) => Some(scope(&published.event)),
         Err(ReceiveError::Lagged(_)) => Some(Some(Scope::Everybody)),
         Err(ReceiveError::Closed) => None,
     }

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use hype_protocol::coordination::{self, Transaction, memory::Memory};
-use hype_protocol::gateway::{Channel, ChannelKind, Event, Guild, User};
+use hype_protocol::gateway::{ChannelKind, Event, Guild, User};
 use hype_protocol::id::{
     BootId, ChannelId, ControlId, Generation, GuildId, NodeId, RoomId, SessionId, UserId,
 };
@@ -21,6 +21,7 @@ use hype_protocol::{key, pipe};
 use tokio::time::{sleep, timeout};
 
 use super::{Seat, Voice};
+use crate::domain::guild::new_channel;
 use crate::error::Error;
 use crate::event::{Audience, Bus, Subscription};
 use crate::store::Store;
@@ -82,20 +83,17 @@ async fn fill(store: &Store) {
     let owner = User { id: UserId(1), name: "owner".into() };
     let account = Account { user: owner.clone(), password_hash: "none".into() };
     store.create_user(&account, "owner", 1).await.expect("the database is new");
-    let channel = Channel {
-        id: ChannelId(ROOM.0),
-        guild_id: GUILD,
-        name: "Lounge".into(),
-        kind: ChannelKind::Voice,
-        user_limit: 0,
-    };
+    let channel = new_channel(ChannelId(ROOM.0), GUILD, "Lounge".to_owned(), ChannelKind::Voice);
     let guild = Guild {
         id: GUILD,
         name: "guild".into(),
         owner_id: owner.id,
+        sequence: 0,
+        roles: Vec::new(),
         channels: vec![channel],
-        members: vec![owner],
+        members: Vec::new(),
         voice_states: Vec::new(),
+        presences: Vec::new(),
     };
     assert!(store.create_guild(&guild, 10, 1).await.expect("the database is new"));
 }

@@ -2,6 +2,8 @@
 //! coordination store, and a node's end of the observation pipe that the test speaks for.
 
 mod harness;
+mod positions;
 mod rights;
 mod session;
+mod visibility;
 mod voice;

@@ -190,7 +190,8 @@ pub(crate) async fn run(
                     break Err(error);
                 }
             }
-            _ = tick.tick() => agent.tick(),
+            // A node at rest is not woken for nothing.
+            _ = tick.tick(), if agent.is_waiting() => agent.tick(),
             _ = report.tick() => agent.report(),
             Ok(()) = registration.changed() => {}
         }
@@ -374,6 +375,14 @@ impl Agent {
         if !opened.is_empty() {
             self.retry_waiting(&opened);
         }
+    }
+
+    /// Whether something is to be looked at again.
+    fn is_waiting(&self) -> bool {
+        self.held_back
+            || !self.held.is_empty()
+            || !self.waiting.is_empty()
+            || self.connector.is_some() && self.hub.links() == 0
     }
 
     fn tick(&mut self) {

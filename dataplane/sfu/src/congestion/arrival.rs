@@ -9,8 +9,9 @@ use crate::time::Timestamp;
 
 /// Sequence numbers that one feedback message spans at most.
 pub(crate) const SPAN: usize = 256;
-/// How long arrivals are gathered before feedback is sent.
-const INTERVAL: Duration = Duration::from_millis(60);
+/// How long arrivals are gathered before feedback is sent. In a turn that takes place anyway it is
+/// sent up to 20 ms before that.
+const INTERVAL: Duration = Duration::from_millis(80);
 /// Feedback is due at once when this many numbers have gathered.
 const EARLY: u64 = 160;
 

@@ -26,11 +26,12 @@ use train::Train;
 use transmit::TransmitBuffers;
 use user_data::Request;
 
-/// Submissions that wait for one enter: a send for every buffer, a receive for every socket, the
-/// wake.
-const SUBMISSIONS: u32 = 1024;
+/// Submissions of one enter: more take more of them. The queue goes round, so a longer one would
+/// find its entries cold each time, which costs a lone packet's copies a tenth.
+const SUBMISSIONS: u32 = 128;
 /// Completions: more than there are buffers of both kinds, so that the queue cannot overflow.
-const COMPLETIONS: u32 = 2048;
+const COMPLETIONS: u32 = 4096;
+const _: () = assert!(COMPLETIONS > (transmit::COUNT + receive_buffers::COUNT) as u32);
 
 /// The back end.
 #[derive(Debug)]
@@ -54,6 +55,8 @@ struct Arrived {
 pub struct Queue {
     ring: IoUring,
     transmit: TransmitBuffers,
+    /// What is committed belongs to a turn of one datagram: it meets no company any more.
+    lone: bool,
     arrived: VecDeque<Arrived>,
     /// Which sockets have a multishot receive in the kernel.
     armed: Vec<bool>,
@@ -94,6 +97,7 @@ impl Uring {
         let queue = Queue {
             ring,
             transmit: TransmitBuffers::new()?,
+            lone: false,
             arrived: VecDeque::with_capacity(usize::from(receive_buffers::COUNT)),
             armed: vec![false; sockets.len()],
             wake_armed: false,
@@ -147,10 +151,14 @@ impl DatagramIo for Uring {
                 Some(filled) if filled.payload.is_empty() => {
                     let Filled { source, payload, .. } = filled;
                     self.queue.counters.received += 1;
+                    self.queue.lone = false;
                     deliver(Datagram { local: arrived.local, source, payload }, &mut self.queue);
                     delivered += 1;
                 }
                 Some(Filled { source, payload, segment }) => {
+                    self.queue.lone = payload.len() <= segment
+                        && self.queue.arrived.is_empty()
+                        && self.queue.transmit.trains.len() == 0;
                     for payload in payload.chunks_mut(segment) {
                         self.queue.counters.received += 1;
                         self.queue.counters.received_bytes += payload.len() as u64;
@@ -164,6 +172,7 @@ impl DatagramIo for Uring {
             self.buffers.give(arrived.buffer);
             given = true;
         }
+        self.queue.lone = false;
         if given {
             self.buffers.publish();
         }
@@ -213,6 +222,10 @@ impl TransmitQueue for Queue {
         if !known || !self.transmit.commit(len, local, remote) {
             self.counters.send_failed += 1;
         }
+        if self.lone && self.transmit.trains.len() >= BATCH {
+            // The first of a large room need not wait for the last.
+            self.flush();
+        }
     }
 
     fn flush(&mut self) {
@@ -246,8 +259,8 @@ impl Queue {
         }
     }
 
-    /// Puts a request into the submission queue. It has room for all buffers and receives, so it is
-    /// full only when the kernel refused the last enter; then one more is tried.
+    /// Puts a request into the submission queue; what is in a full one is submitted first. It fails
+    /// only when the kernel refuses that.
     fn push(&mut self, entry: &squeue::Entry) -> Result<(), SubmissionsFull> {
         for _ in 0..2 {
             // SAFETY: what the entry points to (a transmit buffer until its completion, the boxed
