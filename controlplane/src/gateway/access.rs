@@ -8,8 +8,7 @@ use hype_protocol::gateway::{Channel, ChannelKind, Event, Guild};
 use hype_protocol::id::{ChannelId, GuildId, RoleId, UserId};
 use hype_protocol::permission::Permissions;
 
-use crate::domain::permission;
-use crate::store::access::Access as Standing;
+use crate::domain::permission::Standing;
 
 /// Roles, channels and members of a guild, as of one of its events.
 #[derive(Debug)]
@@ -107,19 +106,11 @@ impl Access {
     fn permissions_in(&self, user: UserId, channel: &Channel) -> Permissions {
         let Some(roles) = self.members.get(&user) else { return Permissions::NONE };
         let of_role = |role: &RoleId| self.roles.get(role).copied().unwrap_or_default();
-        let everybody = of_role(&RoleId(self.guild.0));
-        let standing = Standing {
-            guild: self.guild,
-            owner: self.owner,
-            user,
-            roles: roles.to_vec(),
-            base: roles.iter().fold(everybody, |held, role| held | of_role(role)),
-            // They decide about nothing in a channel.
-            top: 0,
-            mute: false,
-            deaf: false,
-        };
-        permission::in_channel(&standing, &channel.overwrites)
+        let everyone = RoleId(self.guild.0);
+        let held = roles.iter().fold(of_role(&everyone), |held, role| held | of_role(role));
+        let standing =
+            Standing { guild: self.guild, user, is_owner: user == self.owner, roles, base: held };
+        standing.in_channel(&channel.overwrites)
     }
 
     pub(super) fn sees(&self, user: UserId, channel: ChannelId) -> bool {

@@ -4,6 +4,7 @@
 mod harness;
 mod insights;
 mod positions;
+mod rights;
 mod session;
 mod visibility;
 mod voice;

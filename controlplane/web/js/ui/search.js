@@ -20,6 +20,7 @@ const WHEN = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle
 export function showSearch(yes) {
   state.searching = yes;
   changed("searching");
+  if (!yes && document.activeElement?.closest(".search")) document.querySelector('[data-testid="open-search"]')?.focus();
 }
 
 /** Makes the panel. `onPick` runs after a result was chosen. */

@@ -4,6 +4,7 @@ import { h, keyed, fill, setAttribute } from "../../dom.js";
 import { icon } from "../../icons.js";
 import { state, on } from "../../store.js";
 import { call as request, newKey } from "../../api.js";
+import { setRole } from "../../events.js";
 import { rules } from "../../permissions.js";
 import { told } from "../people.js";
 import { roleDot } from "../role_sign.js";
@@ -21,6 +22,7 @@ export function roles(guildId) {
   async function create() {
     const role = await request("POST", `/guilds/${guildId}/roles`, { name: "New role" }, { key: newKey() });
     chosen = role.id;
+    setRole(role);
     render();
   }
 
@@ -38,9 +40,8 @@ export function roles(guildId) {
     keyed(list, guild.roles, (role) => role.id, row, (node, role) => update(node, role, guild));
     const role = guild.roles.find((one) => one.id === chosen);
     if (!role && guild.roles.length > 0 && chosen !== guildId) {
-      // The one that was being made is not told of yet, or it was deleted.
-      if (editor?.id === chosen) chosen = guildId;
-      else return;
+      // It was deleted.
+      chosen = guildId;
       return render();
     }
     if (role && editor?.id !== role.id) {
