@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use hype_protocol::coordination;
 use hype_protocol::id::AuditId;
 use hype_protocol::identity::{self, Authority, Identity, Role, Subject};
 use tokio::sync::{Notify, watch};
@@ -25,6 +26,7 @@ use crate::gateway::Gateway;
 use crate::http::limit::Limits;
 use crate::http::{self, serve, tls};
 use crate::store::database::Connections;
+use crate::store::id_lease::IdLease;
 use crate::store::snowflake::{self, Snowflakes, unix_ms};
 use crate::store::{self, Store};
 use crate::voice::{self, Voice};
@@ -227,9 +229,20 @@ async fn build(
         Connections { sqlite_readers: config.store.readers, postgres: config.store.connections },
     )
     .await?;
-    let ids = Snowflakes::new(config.id_worker, store.newest_id().await?);
     let bus = Bus::open(&config.bus).await?;
     let Environment { coordination, nodes, metrics } = environment;
+    let newest = store.newest_id().await?;
+    let ids = match &coordination {
+        // It forgets with the process, and the newest id in the one database tells more.
+        coordination::Store::Memory(_) => Snowflakes::new(config.id_worker, newest),
+        coordination::Store::Etcd(_) => {
+            let ids = Snowflakes::unleased(newest);
+            let lease =
+                IdLease::new(coordination.clone(), config.control.clone(), config.id_worker);
+            lease.keep(ids.clone(), stopping.clone()).await;
+            ids
+        }
+    };
     let voice = Voice::start(config.control.clone(), coordination, store.clone(), bus.clone());
     let authority = match nodes {
         Nodes::InProcess(ends) => {

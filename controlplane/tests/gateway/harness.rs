@@ -495,6 +495,9 @@ impl Node {
         let (sender, seen) = mpsc::unbounded_channel();
         tokio::spawn(async move {
             while let Some(command) = end.receiver.recv().await {
+                if changes_nothing(&command, &sessions) {
+                    continue;
+                }
                 if let Some(report) = carry_out(&command, &mut sessions) {
                     let _ = end.sender.send(report).await;
                 }
@@ -525,6 +528,13 @@ impl Node {
             other => panic!("{other:?} ends no session"),
         }
     }
+}
+
+/// An order that was given before: several who watch over rights may give it, and a node does it once.
+fn changes_nothing(command: &ToNode, sessions: &[SessionStatus]) -> bool {
+    let ToNode::Flags { session, change } = command else { return false };
+    let status = sessions.iter().find(|status| status.session == *session);
+    status.is_some_and(|status| change.apply(status.flags) == status.flags)
 }
 
 fn carry_out(command: &ToNode, sessions: &mut Vec<SessionStatus>) -> Option<FromNode> {

@@ -3,6 +3,7 @@
 
 mod harness;
 mod positions;
+mod rights;
 mod session;
 mod visibility;
 mod voice;

@@ -182,7 +182,14 @@ pub(crate) async fn run(
     let mut report = interval(STATS);
     report.set_missed_tick_behavior(MissedTickBehavior::Delay);
     tokio::pin!(shutdown);
+    let mut waited = true;
     let outcome = loop {
+        let waits = agent.is_waiting();
+        if waits && !waited {
+            // A whole tick from now on.
+            tick.reset();
+        }
+        waited = waits;
         tokio::select! {
             () = &mut shutdown => break Ok(()),
             Some(input) = inputs.recv() => {
@@ -191,7 +198,7 @@ pub(crate) async fn run(
                 }
             }
             // A node at rest is not woken for nothing.
-            _ = tick.tick(), if agent.is_waiting() => agent.tick(),
+            _ = tick.tick(), if waits => agent.tick(),
             _ = report.tick() => agent.report(),
             Ok(()) = registration.changed() => {}
         }

@@ -121,7 +121,7 @@ mod tests {
         for (number, ms) in [(0xfffe, 1), (0xffff, 2), (1, 4)] {
             arrivals.note(number, at(ms));
         }
-        assert_eq!(arrivals.due_at(), at(61));
+        assert_eq!(arrivals.due_at(), at(81));
         assert_eq!(take(&mut arrivals), (0xfffe, vec![Some(1), Some(2), None, Some(4)]));
         assert_eq!(arrivals.due_at(), Timestamp::NEVER);
         arrivals.note(2, at(70));

@@ -316,8 +316,6 @@ impl Session {
     pub(crate) fn due_at(&self) -> Timestamp {
         let producers = self.producers.iter().flatten();
         let feedback = producers.map(|producer| producer.feedback_due_at()).min();
-        self.expires_at()
-            .min(feedback.unwrap_or(Timestamp::NEVER))
-            .min(self.flow_at)
+        self.expires_at().min(feedback.unwrap_or(Timestamp::NEVER)).min(self.flow_at)
     }
 }

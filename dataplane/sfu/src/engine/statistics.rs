@@ -11,8 +11,8 @@ use hype_protocol::unit::Bitrate;
 use crate::event::Event;
 use crate::time::Timestamp;
 
-use super::{EARLY, Engine};
 use super::session::{Quality, Session};
+use super::{EARLY, Engine};
 
 /// How often each session is looked at.
 const ROUND: Duration = Duration::from_secs(2);
