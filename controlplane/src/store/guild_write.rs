@@ -8,7 +8,7 @@ use sqlx::{AnyConnection, Row};
 use super::database::Dialect;
 use super::snowflake::{Snowflakes, unix_ms};
 use super::write::Write;
-use super::{Error, Result, Store, event, key, loaded, stored};
+use super::{Result, Store, event, key, loaded, stored};
 use crate::event::Audience;
 
 /// How often a change follows a guild that moves meanwhile.
