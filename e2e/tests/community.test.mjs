@@ -61,6 +61,17 @@ async function guildSettings(person, tab) {
   await person.click(`tab-${tab}`);
 }
 
+/** Makes a role, in the settings that it leaves open. */
+async function createRole(name) {
+  if (!(await ada.see(() => Boolean(document.querySelector('[data-testid="guild-settings"]'))))) await guildSettings(ada, "roles");
+  const count = await ada.see(() => [...window.hype.state.guilds.values()][0].roles.length);
+  await ada.click("role-create");
+  await ada.until("the role", (before) => [...window.hype.state.guilds.values()][0].roles.length > before && document.querySelector('[data-testid="role-name"]')?.value === "New role", {}, count);
+  await ada.fill("role-name", name);
+  await ada.click("role-save");
+  return ada.until("its name", (wanted) => [...window.hype.state.guilds.values()][0].roles.find((role) => role.name === wanted)?.id, {}, name);
+}
+
 async function channelPermissions(person, channel) {
   await person.click(`channel-menu-${channel}`);
   await person.click("menu-channel-settings");
@@ -108,6 +119,7 @@ test("what is read in one tab is read in the other", async () => {
 });
 
 test("others see one write, and one's status", async () => {
+  for (const person of [ada, ben]) await person.click(`channel-${general}`);
   await ben.page.focus(testid("message-input"));
   await ben.page.keyboard.type("w");
   await ada.until("ben writes", () => document.querySelector('[data-testid="typing"]').textContent.includes("is writing"));
@@ -118,12 +130,10 @@ test("others see one write, and one's status", async () => {
 });
 
 test("a hidden channel vanishes, and comes back for a role", async () => {
-  await guildSettings(ada, "roles");
-  await ada.click("role-create");
-  await ada.until("the role", () => [...window.hype.state.guilds.values()][0].roles.length === 2);
-  await ada.fill("role-name", "Crew");
-  await ada.click("role-save");
-  const role = await ada.until("its name", () => [...window.hype.state.guilds.values()][0].roles.find(({ name }) => name === "Crew")?.id);
+  const role = await createRole("Crew");
+  await createRole("Deck");
+  await ada.click(`role-up-${await createRole("Mates")}`);
+  await ada.until("the order", () => [...window.hype.state.guilds.values()][0].roles.map(({ name }) => name).join() === "Crew,Mates,Deck,everyone");
   await closeDialogs(ada);
 
   await channelPermissions(ada, quiet);

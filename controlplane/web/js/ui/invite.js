@@ -128,7 +128,8 @@ export async function askToAccept(code) {
         testid: "invite-accept",
         submit: async () => {
           const guild = await api.call("POST", `/invites/${encodeURIComponent(code)}/accept`);
-          takeGuild(guild);
+          // The gateway may have told of it already, and better: with who is there.
+          if (!state.guilds.has(guild.id)) takeGuild(guild);
           route.go(guild.id, arranged(guild).find((channel) => channel.kind === "text")?.id ?? null, { replace: true });
           close();
         },

@@ -61,7 +61,7 @@ export function roles(guildId) {
         render();
       },
     });
-    const arrow = (name, label, by) => h("button", { class: "ghost small", type: "button", "aria-label": label, title: label, onClick: () => told(() => shift(pick.role, by)).catch(() => null) }, icon(name));
+    const arrow = (name, label, by) => h("button", { class: "ghost small", type: "button", "data-testid": `role-${name}-${role.id}`, "aria-label": label, title: label, onClick: () => told(() => shift(pick.shown, by)).catch(() => null) }, icon(name));
     const [up, down] = [arrow("up", "Higher", -1), arrow("down", "Lower", 1)];
     const node = h("div", { class: "role-row" }, pick, up, down);
     node.parts = { pick, up, down };
@@ -70,7 +70,7 @@ export function roles(guildId) {
 
   function update(node, role, guild) {
     const { pick, up, down } = node.parts;
-    pick.role = role;
+    pick.shown = role;
     setAttribute(pick, "aria-pressed", String(role.id === chosen));
     const index = guild.roles.indexOf(role);
     const everyone = role.id === guildId;
