@@ -21,7 +21,7 @@ use crate::config::{self, Config};
 use crate::domain::audit;
 use crate::domain::auth::password::Passwords;
 use crate::domain::auth::token::Tokens;
-use crate::event::{Bus, relay};
+use crate::event::{Bus, consumers, relay};
 use crate::gateway::Gateway;
 use crate::http::limit::Limits;
 use crate::http::{self, serve, tls};
@@ -180,6 +180,7 @@ pub async fn run(
     }
     if app.config.roles.has(Does::Events) {
         background.spawn(relay::run(app.store.clone(), app.bus.clone()));
+        background.spawn(consumers::count(app.store.clone(), app.bus.clone()));
     }
     let tls = tls.map(|certificate| {
         let config = certificate.config();

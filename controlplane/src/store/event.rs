@@ -14,7 +14,7 @@ use crate::event::{Audience, Published};
 /// Any number that no other program takes: the lock under which one relay at a time publishes.
 const RELAY_LOCK: i64 = 0x6879_7065;
 
-fn from_row(row: &AnyRow) -> Result<Published> {
+pub(super) fn from_row(row: &AnyRow) -> Result<Published> {
     let broken = |error: serde_json::Error| Error::Broken(error.into());
     let audience: Audience = serde_json::from_str(row.try_get("audience")?).map_err(broken)?;
     let event: Event = serde_json::from_str(row.try_get("body")?).map_err(broken)?;

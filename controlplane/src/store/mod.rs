@@ -20,6 +20,7 @@ pub mod message;
 pub mod role;
 pub mod sign_in;
 pub mod snowflake;
+pub mod stay;
 pub mod user;
 pub mod write;
 

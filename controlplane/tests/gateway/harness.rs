@@ -532,9 +532,14 @@ impl Node {
 
 /// An order that was given before: several who watch over rights may give it, and a node does it once.
 fn changes_nothing(command: &ToNode, sessions: &[SessionStatus]) -> bool {
-    let ToNode::Flags { session, change } = command else { return false };
-    let status = sessions.iter().find(|status| status.session == *session);
-    status.is_some_and(|status| change.apply(status.flags) == status.flags)
+    let held = |session| sessions.iter().find(|status| status.session == session);
+    match command {
+        ToNode::Flags { session, change } => {
+            held(*session).is_some_and(|status| change.apply(status.flags) == status.flags)
+        }
+        ToNode::Close { session, .. } => held(*session).is_none(),
+        ToNode::Open(_) | ToNode::View { .. } => false,
+    }
 }
 
 fn carry_out(command: &ToNode, sessions: &mut Vec<SessionStatus>) -> Option<FromNode> {

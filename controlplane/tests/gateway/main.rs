@@ -2,6 +2,7 @@
 //! coordination store, and a node's end of the observation pipe that the test speaks for.
 
 mod harness;
+mod insights;
 mod positions;
 mod rights;
 mod session;

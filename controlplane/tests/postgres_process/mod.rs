@@ -75,8 +75,12 @@ impl Postgres {
             .expect("there is a shell");
         let input = keeper.stdin.take();
         let output = BufReader::new(keeper.stdout.take().expect("it is piped"));
-        let server =
-            Self { folder, keeper, pipe: Mutex::new((input, output)), databases: AtomicU32::new(0) };
+        let server = Self {
+            folder,
+            keeper,
+            pipe: Mutex::new((input, output)),
+            databases: AtomicU32::new(0),
+        };
         server.heard("ready");
         server
     }
