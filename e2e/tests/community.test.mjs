@@ -219,7 +219,8 @@ test("who is kicked may come back, who is banned may not", async () => {
   await there(ada, `ban-${ben.id}`);
   await ada.click("tab-audit");
   await ada.until("the audit log tells it", () => document.querySelector('[data-testid="audit"]')?.innerText.includes("too loud"));
-  await closeDialogs(ada);
+  await ada.click("tab-insights");
+  await ada.until("what was counted", () => document.querySelectorAll('[data-testid="insights"] .chart').length === 5);
 });
 
 test("a new password works, and signing out everywhere does", async () => {
