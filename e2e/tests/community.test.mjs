@@ -120,6 +120,9 @@ test("what is read in one tab is read in the other", async () => {
 
 test("others see one write, and one's status", async () => {
   for (const person of [ada, ben]) await person.click(`channel-${general}`);
+  for (const [person, other] of [[ada, ben], [ben, ada]]) {
+    await person.until(`${other.name} is there`, (selector) => document.querySelector(`${selector} .status-online`), {}, testid(`member-${other.id}`));
+  }
   await ben.page.focus(testid("message-input"));
   await ben.page.keyboard.type("w");
   await ada.until("ben writes", () => document.querySelector('[data-testid="typing"]').textContent.includes("is writing"));
@@ -216,7 +219,8 @@ test("who is kicked may come back, who is banned may not", async () => {
   await there(ada, `ban-${ben.id}`);
   await ada.click("tab-audit");
   await ada.until("the audit log tells it", () => document.querySelector('[data-testid="audit"]')?.innerText.includes("too loud"));
-  await closeDialogs(ada);
+  await ada.click("tab-insights");
+  await ada.until("what was counted", () => document.querySelectorAll('[data-testid="insights"] .chart').length === 5);
 });
 
 test("a new password works, and signing out everywhere does", async () => {
