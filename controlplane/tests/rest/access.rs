@@ -43,6 +43,7 @@ fn rows() -> Vec<Row> {
         ("GET", "/guilds/{guild}", &[], none.clone(), MEMBERS),
         ("PATCH", "/guilds/{guild}", &[], rename, READ),
         ("GET", "/guilds/{guild}/audit-log", &[], none.clone(), READ),
+        ("GET", "/guilds/{guild}/insights", &[], none.clone(), READ),
         ("GET", "/guilds/{guild}/members", &[], none.clone(), MEMBERS),
         ("PATCH", "/guilds/{guild}/members/{user}", &[], json!({ "roles": [] }), READ),
         ("DELETE", "/guilds/{guild}/members/{user}", &[], none.clone(), DO),
