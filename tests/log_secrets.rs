@@ -123,7 +123,9 @@ async fn no_log_line_carries_a_password_token_or_key() {
     let refresh = json!({"refresh_token": session["refresh_token"]});
     server.call(Method::POST, "api/v1/auth/refresh", "none", refresh.clone()).await;
     let forged = format!("{}x", session["refresh_token"].as_str().expect("signed in"));
-    server.call(Method::POST, "api/v1/auth/refresh", "none", json!({"refresh_token": forged})).await;
+    server
+        .call(Method::POST, "api/v1/auth/refresh", "none", json!({"refresh_token": forged}))
+        .await;
     server.call(Method::GET, "api/v1/auth/me", &format!("{token}x"), Value::Null).await;
     let guild = server.call(Method::POST, "api/v1/guilds", &token, json!({"name": "one"})).await;
     let voice = guild["channels"][1]["id"].as_str().expect("a voice channel").to_owned();

@@ -5,6 +5,7 @@
 
 mod api;
 mod browser;
+mod community;
 pub mod engine;
 mod gateway;
 mod ice;
@@ -37,6 +38,8 @@ pub enum Bench {
     Idle(idle::Options),
     /// Joins a second, and the time until somebody is heard, through the public API.
     Join(join::Options),
+    /// A community that chats and talks while replicas die: what is lost, doubled or out of order.
+    Community(community::Options),
     /// Runs all benches and writes one page with plots, and a JSON file that `hype plan` reads.
     Report(report::Options),
     /// The media engine alone, beside the bare seals that the same work needs.
@@ -54,6 +57,7 @@ pub async fn run(bench: Bench) -> anyhow::Result<()> {
         Bench::Video(options) => relay::run_video(options).await,
         Bench::Idle(options) => idle::run(options).await,
         Bench::Join(options) => join::run(options).await,
+        Bench::Community(options) => community::run(options).await,
         Bench::Report(options) => report::run(options).await,
         Bench::Engine(options) => engine::run(options).await,
     }

@@ -209,6 +209,12 @@ impl Error {
     }
 }
 
+impl From<store::snowflake::NoIds> for Error {
+    fn from(error: store::snowflake::NoIds) -> Self {
+        store::Error::from(error).into()
+    }
+}
+
 impl From<store::Error> for Error {
     fn from(error: store::Error) -> Self {
         match error {

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use hype_protocol::coordination;
 use hype_protocol::id::AuditId;
 use hype_protocol::identity::{self, Authority, Identity, Role, Subject};
 use tokio::sync::{Notify, watch};
@@ -22,11 +23,12 @@ use crate::domain::auth::keys::{self, KeyRing};
 use crate::domain::auth::password::Passwords;
 use crate::domain::auth::token::Tokens;
 use crate::domain::search;
-use crate::event::{Bus, relay};
+use crate::event::{Bus, consumers, relay};
 use crate::gateway::Gateway;
 use crate::http::limit::Limits;
 use crate::http::{self, serve, tls};
 use crate::store::database::Connections;
+use crate::store::id_lease::IdLease;
 use crate::store::snowflake::{self, Snowflakes, unix_ms};
 use crate::store::{self, Store};
 use crate::voice::{self, Voice};
@@ -176,6 +178,7 @@ pub async fn run(
     }
     if app.config.roles.has(Does::Events) {
         background.spawn(relay::run(app.store.clone(), app.bus.clone()));
+        background.spawn(consumers::count(app.store.clone(), app.bus.clone()));
     }
     background.spawn(tend_keys(Arc::clone(&app)));
     let tls = tls.map(|certificate| {
@@ -231,9 +234,20 @@ async fn build(
         0 => {}
         indexed => tracing::info!(indexed, "messages of an older release can be searched now"),
     }
-    let ids = Snowflakes::new(config.id_worker, store.newest_id().await?);
     let bus = Bus::open(&config.bus).await?;
     let Environment { coordination, nodes, metrics } = environment;
+    let newest = store.newest_id().await?;
+    let ids = match &coordination {
+        // It forgets with the process, and the newest id in the one database tells more.
+        coordination::Store::Memory(_) => Snowflakes::new(config.id_worker, newest),
+        coordination::Store::Etcd(_) => {
+            let ids = Snowflakes::unleased(newest);
+            let lease =
+                IdLease::new(coordination.clone(), config.control.clone(), config.id_worker);
+            lease.keep(ids.clone(), stopping.clone()).await;
+            ids
+        }
+    };
     let voice = Voice::start(config.control.clone(), coordination, store.clone(), bus.clone());
     let authority = match nodes {
         Nodes::InProcess(ends) => {

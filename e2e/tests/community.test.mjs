@@ -2,7 +2,7 @@
 // deleted, found and read elsewhere. Everything is done by the page's own buttons.
 
 import assert from "node:assert/strict";
-import { after, before, test } from "node:test";
+import { after, afterEach, before, test } from "node:test";
 import { gather, testid } from "../lib/person.mjs";
 import { startUp } from "../lib/processes.mjs";
 
@@ -10,12 +10,19 @@ let up;
 let ada;
 let ben;
 let general;
+let quiet;
 
 before(async () => {
   up = await startUp();
   const { people } = await gather(up.url, [["ada", 500], ["ben", 730]]);
   [ada, ben] = people;
   general = await ada.channel("text");
+  quiet = await createChannel("text", "quiet");
+});
+
+// A test that fails must not fail the others by what it left open.
+afterEach(async () => {
+  for (const person of [ada, ben]) await closeDialogs(person);
 });
 
 after(async () => {
@@ -26,6 +33,13 @@ after(async () => {
 
 const gone = (person, id) => person.until(`${id} is gone`, (selector) => !document.querySelector(selector), {}, testid(id));
 const there = (person, id) => person.until(`${id} is there`, (selector) => Boolean(document.querySelector(selector)?.checkVisibility()), {}, testid(id));
+
+async function createChannel(kind, name) {
+  await ada.click(`create-${kind}-channel`);
+  await ada.fill("channel-name", name);
+  await ada.click("channel-create");
+  return ada.until("the channel", (wanted) => [...window.hype.state.guilds.values()][0].channels.find((channel) => channel.name === wanted)?.id, {}, name);
+}
 
 async function write(person, text) {
   await person.fill("message-input", text);
@@ -47,6 +61,17 @@ async function guildSettings(person, tab) {
   await person.click(`tab-${tab}`);
 }
 
+/** Makes a role, in the settings that it leaves open. */
+async function createRole(name) {
+  if (!(await ada.see(() => Boolean(document.querySelector('[data-testid="guild-settings"]'))))) await guildSettings(ada, "roles");
+  const count = await ada.see(() => [...window.hype.state.guilds.values()][0].roles.length);
+  await ada.click("role-create");
+  await ada.until("the role", (before) => [...window.hype.state.guilds.values()][0].roles.length > before && document.querySelector('[data-testid="role-name"]')?.value === "New role", {}, count);
+  await ada.fill("role-name", name);
+  await ada.click("role-save");
+  return ada.until("its name", (wanted) => [...window.hype.state.guilds.values()][0].roles.find((role) => role.name === wanted)?.id, {}, name);
+}
+
 async function channelPermissions(person, channel) {
   await person.click(`channel-menu-${channel}`);
   await person.click("menu-channel-settings");
@@ -54,6 +79,7 @@ async function channelPermissions(person, channel) {
 }
 
 test("a message is edited, found, and deleted", async () => {
+  for (const person of [ada, ben]) await person.click(`channel-${general}`);
   const id = await write(ada, "the quick brown fox");
   await there(ben, `message-${id}`);
   assert.equal(await ben.see((selector) => document.querySelector(selector), testid(`delete-message-${id}`)), null, "ben may not delete what ada wrote");
@@ -76,10 +102,6 @@ test("a message is edited, found, and deleted", async () => {
 });
 
 test("what is read in one tab is read in the other", async () => {
-  await ada.click("create-text-channel");
-  await ada.fill("channel-name", "quiet");
-  await ada.click("channel-create");
-  const quiet = await ada.until("the channel", () => [...window.hype.state.guilds.values()][0].channels.find(({ name }) => name === "quiet")?.id);
   await ben.click(`channel-${quiet}`);
   const second = await ben.page.browser().newPage();
   await second.goto(ben.page.url());
@@ -97,6 +119,10 @@ test("what is read in one tab is read in the other", async () => {
 });
 
 test("others see one write, and one's status", async () => {
+  for (const person of [ada, ben]) await person.click(`channel-${general}`);
+  for (const [person, other] of [[ada, ben], [ben, ada]]) {
+    await person.until(`${other.name} is there`, (selector) => document.querySelector(`${selector} .status-online`), {}, testid(`member-${other.id}`));
+  }
   await ben.page.focus(testid("message-input"));
   await ben.page.keyboard.type("w");
   await ada.until("ben writes", () => document.querySelector('[data-testid="typing"]').textContent.includes("is writing"));
@@ -107,15 +133,12 @@ test("others see one write, and one's status", async () => {
 });
 
 test("a hidden channel vanishes, and comes back for a role", async () => {
-  await guildSettings(ada, "roles");
-  await ada.click("role-create");
-  await ada.until("the role", () => [...window.hype.state.guilds.values()][0].roles.length === 2);
-  await ada.fill("role-name", "Crew");
-  await ada.click("role-save");
-  const role = await ada.until("its name", () => [...window.hype.state.guilds.values()][0].roles.find(({ name }) => name === "Crew")?.id);
+  const role = await createRole("Crew");
+  await createRole("Deck");
+  await ada.click(`role-up-${await createRole("Mates")}`);
+  await ada.until("the order", () => [...window.hype.state.guilds.values()][0].roles.map(({ name }) => name).join() === "Crew,Mates,Deck,everyone");
   await closeDialogs(ada);
 
-  const quiet = await ada.see(() => [...window.hype.state.guilds.values()][0].channels.find(({ name }) => name === "quiet").id);
   await channelPermissions(ada, quiet);
   await ada.click("way-VIEW_CHANNEL-deny");
   await gone(ben, `channel-${quiet}`);
@@ -146,10 +169,7 @@ test("who may not speak any more is muted at once", async () => {
 });
 
 test("a moderator moves somebody to another voice channel", async () => {
-  await ada.click("create-voice-channel");
-  await ada.fill("channel-name", "Attic");
-  await ada.click("channel-create");
-  const attic = await ada.until("the channel", () => [...window.hype.state.guilds.values()][0].channels.find(({ name }) => name === "Attic")?.id);
+  const attic = await createChannel("voice", "Attic");
   await ada.click(`voice-user-${ben.id}`);
   await ada.click("moderate-move");
   await ada.click(`move-to-${attic}`);
@@ -199,7 +219,8 @@ test("who is kicked may come back, who is banned may not", async () => {
   await there(ada, `ban-${ben.id}`);
   await ada.click("tab-audit");
   await ada.until("the audit log tells it", () => document.querySelector('[data-testid="audit"]')?.innerText.includes("too loud"));
-  await closeDialogs(ada);
+  await ada.click("tab-insights");
+  await ada.until("what was counted", () => document.querySelectorAll('[data-testid="insights"] .chart').length === 5);
 });
 
 test("a new password works, and signing out everywhere does", async () => {

@@ -1,6 +1,24 @@
 //! Client ⇄ control plane over the WebSocket at `/gateway`. JSON text frames with Discord's
 //! semantics: hello, identify, sequence numbers on events, heartbeats, resume, close codes.
 //! A request carries a `nonce`; exactly one `reply` or `error` with that nonce answers it.
+//!
+//! | limit | value | beyond it |
+//! |---|---|---|
+//! | time to `identify` or `resume` | 10 s | closed, 4009 |
+//! | between two heartbeats | 1.5 intervals (22.5 s) | closed, 4009 |
+//! | frames of a client | 120 at once, 120 a minute | closed, 4008 |
+//! | a frame of a client | 128 KiB | closed, 4002 |
+//! | requests waiting behind a running one | 16 | `rate_limited` |
+//! | `typing.start` | once in 2 s | `rate_limited` |
+//! | sessions of a person at a replica | 32 | the one unheld for longest ends, else closed, 4008 |
+//! | events that a client has not read | 256, or 4 MiB | closed, 4010; resume |
+//! | a resume at the same replica | within 60 s; the last 512 events or 4 MiB | as at another replica |
+//! | a resume by `guilds` at any replica | events of the last hour; 1,000 a guild, 4 MiB in all | `invalid_session`; identify |
+//!
+//! After a resume by `guilds` come the missed events of each guild, in its order, then `guild.added` or
+//! `guild.removed` for those that came or went, then `guild.state` of each, then `resumed`. An event
+//! with a [`Position`] that a client has already is dropped by it. What a member may not see does not
+//! reach him: positions of one guild grow, but not always by one.
 
 use std::collections::BTreeMap;
 

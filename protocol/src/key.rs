@@ -11,6 +11,19 @@ pub const NODES: &str = "/hype/v1/node/";
 /// All rooms.
 pub const ROOMS: &str = "/hype/v1/room/";
 
+/// All numbers by which ids are told apart.
+pub const ID_WORKERS: &str = "/hype/v1/id/";
+
+/// [`crate::record::IdWorker`]: whose number it is now.
+pub fn id_worker(number: u16) -> String {
+    format!("{ID_WORKERS}{number}/owner")
+}
+
+/// [`crate::record::IdMark`]: up to when ids of this number may have been made.
+pub fn id_mark(number: u16) -> String {
+    format!("{ID_WORKERS}{number}/mark")
+}
+
 /// [`crate::record::ControlLive`]
 pub fn control_live(control: &ControlId) -> String {
     format!("{CONTROLS}{control}/live")

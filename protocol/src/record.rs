@@ -63,6 +63,21 @@ pub struct ControlLive {
     pub version: String,
 }
 
+/// `id/{number}/owner`: the replica that makes ids of this number. Leased.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IdWorker {
+    /// Which replica.
+    pub control: ControlId,
+}
+
+/// `id/{number}/mark`: ids of this number may have been made up to this time, written ahead by the
+/// owner and never taken back. The next owner begins after it, so that clocks need not agree.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IdMark {
+    /// Unix milliseconds.
+    pub until_ms: u64,
+}
+
 /// `node/{id}/live`: a running node. Leased; its end alone never moves a room.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NodeLive {

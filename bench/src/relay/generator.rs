@@ -1,34 +1,27 @@
-//! One thread that is everybody: it sends what speakers say at random phases, answers for all
-//! listeners, keeps their ICE checks going, counts every packet and authenticates a sample. One
-//! wildcard socket stands for all addresses; who is meant is told by the packet's destination.
+//! One thread that is everybody: it sends what speakers say at random phases, listens for all
+//! listeners, and keeps their ICE checks going. One wildcard socket stands for all addresses; who
+//! is meant is told by the packet's destination.
 
-use std::io::{IoSlice, IoSliceMut};
 use std::net::{Ipv4Addr, SocketAddrV4};
-use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::num::NonZeroU64;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::Context;
-use nix::libc;
-use nix::sys::socket::{
-    AddressFamily, ControlMessage, ControlMessageOwned, MsgFlags, MultiHeaders, SockFlag, SockType,
-    SockaddrIn, bind, getsockname, recvmmsg, sendmsg, setsockopt, socket, sockopt,
-};
 
-use super::media::{Ear, Person, Source, Traffic};
+use super::audience::{Audience, Heard};
+use super::endpoint::{BATCH, Endpoint};
+use super::media::{Person, Source, Traffic};
 
-/// Datagrams of one receive call.
-const BATCH: usize = 64;
-/// Each packet of this many is authenticated, and its latency kept.
-const SAMPLE: u64 = 16;
 /// Between two ICE checks of one person: the node lets go of whoever is silent for 8 s.
 const CHECK_INTERVAL: Duration = Duration::from_secs(4);
 /// Samples that are kept of one window.
 const MAX_LATENCIES: usize = 1 << 20;
-/// Room for the largest datagram.
-const LARGEST: usize = 1600;
+/// How long it sleeps when nothing is there: whoever polls an empty queue all the time is in the
+/// way of who fills it, and what came is told by the kernel's own clock.
+const PACE: Duration = Duration::from_micros(200);
 
 /// Who takes part, and where the node expects them.
 #[derive(Debug, Clone, Default)]
@@ -62,6 +55,14 @@ impl Tally {
     pub fn take_latencies(&self) -> Vec<u32> {
         std::mem::take(&mut *self.latencies_us.lock().expect("no holder panics"))
     }
+
+    /// Keeps the latency of a sample.
+    pub(super) fn note_latency(&self, latency: Duration) {
+        let mut latencies = self.latencies_us.lock().expect("no holder panics");
+        if latencies.len() < MAX_LATENCIES {
+            latencies.push(u32::try_from(latency.as_micros()).unwrap_or(u32::MAX));
+        }
+    }
 }
 
 #[derive(Debug, Default)]
@@ -90,10 +91,6 @@ pub struct Settings {
     pub namespace: Option<String>,
     /// Its core.
     pub core: Option<usize>,
-    /// Never sleep while somebody speaks: right where no worker needs the core.
-    pub spin: bool,
-    /// The zero of sending times.
-    pub epoch: Instant,
     /// What speakers send.
     pub traffic: Traffic,
     /// The address before the first listener's.
@@ -114,11 +111,11 @@ impl Generator {
         let (counted, switched) = (Arc::clone(&tally), Arc::clone(&switches));
         let thread = std::thread::Builder::new().name("generator".into()).spawn(move || {
             match open(&settings) {
-                Ok((socket, port)) => {
+                Ok((endpoint, port)) => {
                     // The starter waits for it.
                     let _ = report.send(Ok(port));
                     let Ok(cast) = casts.recv() else { return };
-                    match Everybody::new(settings, socket, cast, counted, switched) {
+                    match Everybody::new(settings, endpoint, cast, counted, switched) {
                         Ok(everybody) => everybody.run(),
                         Err(error) => eprintln!("generator: {error:#}"),
                     }
@@ -155,7 +152,7 @@ impl Drop for Generator {
     }
 }
 
-fn open(settings: &Settings) -> anyhow::Result<(OwnedFd, u16)> {
+fn open(settings: &Settings) -> anyhow::Result<(Endpoint, u16)> {
     if let Some(path) = &settings.namespace {
         let file = std::fs::File::open(path).with_context(|| path.clone())?;
         nix::sched::setns(file, nix::sched::CloneFlags::CLONE_NEWNET).context("setns")?;
@@ -166,42 +163,29 @@ fn open(settings: &Settings) -> anyhow::Result<(OwnedFd, u16)> {
         // Without it the figures are only less steady.
         let _ = nix::sched::sched_setaffinity(nix::unistd::Pid::from_raw(0), &set);
     }
-    let fd = socket(AddressFamily::Inet, SockType::Datagram, SockFlag::SOCK_NONBLOCK, None)?;
-    setsockopt(&fd, sockopt::Ipv4PacketInfo, &true)?;
-    if setsockopt(&fd, sockopt::RcvBufForce, &(32 << 20)).is_err() {
-        setsockopt(&fd, sockopt::RcvBuf, &(4 << 20))?;
-    }
-    bind(fd.as_raw_fd(), &SockaddrIn::new(0, 0, 0, 0, 0))?;
-    let address: SockaddrIn = getsockname(fd.as_raw_fd())?;
-    Ok((fd, address.port()))
+    // Speakers should not be late by the default slack of 50 us; if they are, it counts for nobody.
+    let _ = rustix::thread::set_current_timer_slack(NonZeroU64::new(1_000));
+    let joined = matches!(settings.traffic, Traffic::Video { .. });
+    let endpoint = Endpoint::bind(joined)?;
+    let port = endpoint.port()?;
+    Ok((endpoint, port))
 }
 
-/// Sends from one of the addresses that the wildcard socket stands for.
-fn send(fd: RawFd, from: Ipv4Addr, to: SocketAddrV4, datagram: &[u8]) {
-    let info = libc::in_pktinfo {
-        ipi_ifindex: 0,
-        ipi_spec_dst: libc::in_addr { s_addr: u32::from_ne_bytes(from.octets()) },
-        ipi_addr: libc::in_addr { s_addr: 0 },
-    };
-    let to = SockaddrIn::from(to);
-    let control = [ControlMessage::Ipv4PacketInfo(&info)];
-    // What the kernel refuses shows up as a loss.
-    let _ = sendmsg(fd, &[IoSlice::new(datagram)], &control, MsgFlags::MSG_DONTWAIT, Some(&to));
+/// The time of day: the kernel notes arrivals by the same clock.
+fn today() -> Duration {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
 }
 
 struct Everybody {
     settings: Settings,
-    socket: OwnedFd,
+    endpoint: Endpoint,
     sources: Vec<Source>,
-    ears: Vec<Ear>,
+    audience: Audience,
     cast: Cast,
     /// When in each interval a speaker sends, in order.
     phases: Vec<(Duration, usize)>,
-    /// By listener and slot: the last sequence number.
-    last: Vec<Option<u16>>,
     tally: Arc<Tally>,
     switches: Arc<Switches>,
-    seen: u64,
     checks: u64,
     began: Instant,
 }
@@ -209,7 +193,7 @@ struct Everybody {
 impl Everybody {
     fn new(
         settings: Settings,
-        socket: OwnedFd,
+        endpoint: Endpoint,
         cast: Cast,
         tally: Arc<Tally>,
         switches: Arc<Switches>,
@@ -217,39 +201,31 @@ impl Everybody {
         let traffic = settings.traffic;
         let sources = cast.speakers.iter().map(|(person, _)| Source::new(traffic, person));
         let sources = sources.collect::<Result<Vec<_>, _>>()?;
-        let ears = cast.listeners.iter().map(|(person, _)| Ear::new(traffic, person));
-        let ears = ears.collect::<Result<Vec<_>, _>>()?;
+        let (before, ssrcs) = (settings.listeners, settings.ssrcs.clone());
+        let audience = Audience::new(&cast, traffic, before, ssrcs, Arc::clone(&tally))?;
         let mut phases: Vec<_> = (0..sources.len())
             .map(|speaker| (traffic.interval().mul_f64(rand::random()), speaker))
             .collect();
         phases.sort_unstable();
-        let last = vec![None; ears.len() * settings.ssrcs.len()];
         Ok(Self {
             settings,
-            socket,
+            endpoint,
             sources,
-            ears,
+            audience,
             cast,
             phases,
-            last,
             tally,
             switches,
-            seen: 0,
             checks: 0,
             began: Instant::now(),
         })
     }
 
     fn run(mut self) {
-        let mut headers = MultiHeaders::<SockaddrIn>::preallocate(
-            BATCH,
-            Some(nix::cmsg_space!(libc::in_pktinfo)),
-        );
-        let mut buffers = vec![[0; LARGEST]; BATCH];
         let mut next: Option<(Instant, usize)> = None;
         let interval = self.settings.traffic.interval();
         while !self.switches.stop.load(Ordering::Acquire) {
-            let received = self.receive(&mut headers, &mut buffers);
+            let received = self.receive();
             self.check();
             let speaking = self.switches.speaking.load(Ordering::Acquire);
             if speaking == 0 {
@@ -275,9 +251,8 @@ impl Everybody {
                 due = round + self.phases[place].0;
             }
             next = Some((round, place));
-            if received == 0 && !self.settings.spin {
-                let wait = due.saturating_duration_since(Instant::now());
-                std::thread::sleep(wait.min(Duration::from_micros(100)));
+            if received < BATCH {
+                std::thread::sleep(due.saturating_duration_since(Instant::now()).min(PACE));
             }
         }
     }
@@ -285,10 +260,9 @@ impl Everybody {
     fn burst(&mut self, speaker: usize) {
         let (person, node) = &self.cast.speakers[speaker];
         let (from, to) = (person.ip, *node);
-        let fd = self.socket.as_raw_fd();
-        let mut sent = 0;
-        self.sources[speaker].burst(self.settings.epoch.elapsed(), |datagram| {
-            send(fd, from, to, datagram);
+        let (endpoint, mut sent) = (&self.endpoint, 0);
+        self.sources[speaker].burst(today(), |datagram| {
+            endpoint.send(from, to, datagram);
             sent += 1;
         });
         self.tally.expected.fetch_add(sent * self.cast.copies, Ordering::Relaxed);
@@ -317,89 +291,16 @@ impl Everybody {
             let mut buffer = [0; 256];
             let check = person.credentials.as_ref().and_then(|ours| ours.check(&mut buffer));
             if let Some(check) = check {
-                send(self.socket.as_raw_fd(), person.ip, *node, check);
+                self.endpoint.send(person.ip, *node, check);
             }
         }
     }
 
-    fn receive(
-        &mut self,
-        headers: &mut MultiHeaders<SockaddrIn>,
-        buffers: &mut [[u8; LARGEST]],
-    ) -> usize {
-        let mut slices: Vec<[IoSliceMut<'_>; 1]> =
-            buffers.iter_mut().map(|buffer| [IoSliceMut::new(buffer)]).collect();
-        let flags = MsgFlags::MSG_DONTWAIT;
-        let fd = self.socket.as_raw_fd();
-        let Ok(results) = recvmmsg(fd, headers, slices.iter_mut(), flags, None) else { return 0 };
-        let mut count = 0;
-        let (mut good, mut bytes, mut bad) = (0, 0, 0);
-        for message in results {
-            count += 1;
-            let destination = message.cmsgs().ok().and_then(|mut controls| {
-                controls.find_map(|control| match control {
-                    ControlMessageOwned::Ipv4PacketInfo(info) => {
-                        Some(u32::from_be(info.ipi_addr.s_addr))
-                    }
-                    _ => None,
-                })
-            });
-            let Some(datagram) = message.iovs().next() else { continue };
-            let Some(first) = datagram.first() else { continue };
-            if *first < 4 {
-                self.tally.answered.fetch_add(1, Ordering::Relaxed);
-                continue;
-            }
-            // RTCP shares the port (RFC 5761 §4).
-            if datagram.get(1).is_some_and(|kind| (192..=223).contains(kind)) {
-                continue;
-            }
-            let listener = destination.and_then(|ip| {
-                ip.checked_sub(u32::from(self.settings.listeners) + 1).map(|index| index as usize)
-            });
-            if self.count(listener, datagram) {
-                good += 1;
-                bytes += datagram.len() as u64;
-            } else {
-                bad += 1;
-            }
-        }
-        self.tally.received.fetch_add(good, Ordering::Relaxed);
-        self.tally.bytes.fetch_add(bytes, Ordering::Relaxed);
-        if bad > 0 {
-            self.tally.bad.fetch_add(bad, Ordering::Relaxed);
-        }
+    /// Takes what one receive call gets, and returns how many messages that were.
+    fn receive(&mut self) -> usize {
+        let (audience, mut heard) = (&mut self.audience, Heard::default());
+        let count = self.endpoint.receive(|arrival| audience.hear(&arrival, &mut heard));
+        audience.tell(&heard);
         count
-    }
-
-    /// One media packet; false when something is wrong with it.
-    fn count(&mut self, listener: Option<usize>, datagram: &[u8]) -> bool {
-        let Some(index) = listener.filter(|index| *index < self.ears.len()) else { return false };
-        let Some(header) = datagram.first_chunk::<12>() else { return false };
-        let sequence_number = u16::from_be_bytes([header[2], header[3]]);
-        let ssrc = u32::from_be_bytes([header[8], header[9], header[10], header[11]]);
-        let authentic = self.cast.listeners[index].0.keying.is_some();
-        if authentic {
-            // Against the floor, packets keep their speakers' SSRCs.
-            if !self.settings.ssrcs.contains(&ssrc) {
-                return false;
-            }
-            let slot = (ssrc - self.settings.ssrcs.start) as usize;
-            let last = &mut self.last[index * self.settings.ssrcs.len() + slot];
-            if last.replace(sequence_number) == Some(sequence_number) {
-                return false;
-            }
-        }
-        self.seen += 1;
-        if !self.seen.is_multiple_of(SAMPLE) {
-            return true;
-        }
-        let Some(sent) = self.ears[index].check(datagram) else { return false };
-        let latency = self.settings.epoch.elapsed().saturating_sub(sent).as_micros();
-        let mut latencies = self.tally.latencies_us.lock().expect("no holder panics");
-        if latencies.len() < MAX_LATENCIES {
-            latencies.push(u32::try_from(latency).unwrap_or(u32::MAX));
-        }
-        true
     }
 }

@@ -265,6 +265,11 @@ impl Ear {
         Ok(Self { inbound, stamp_at })
     }
 
+    /// Whether what it gets is sealed.
+    pub fn has_keys(&self) -> bool {
+        self.inbound.is_some()
+    }
+
     /// Authenticates a packet and tells when it was sent; none when it is not what was sent.
     pub fn check(&mut self, datagram: &[u8]) -> Option<Duration> {
         let opened;

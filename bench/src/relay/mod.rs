@@ -3,6 +3,8 @@
 //! of the node is told by packet forwarded. With `--against`, windows of two subjects alternate in
 //! one run, so that the ratio holds on a noisy machine. Absolute times do not compare across runs.
 
+mod audience;
+mod endpoint;
 mod generator;
 mod media;
 mod meter;

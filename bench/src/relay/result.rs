@@ -26,7 +26,8 @@ pub struct Figures {
     pub packets_per_send: Option<f64>,
     /// Of all that should have come, 0–1.
     pub loss_ratio: Option<f64>,
-    /// From the speaker's send call to the listener's receive call.
+    /// From just before the speaker's packet is sealed and sent to when the kernel had the copy for
+    /// the listener's socket, by its own timestamps: how soon the generator reads it is not in it.
     pub latency_us: Option<Latency>,
     /// Resident memory of the whole process by connected person.
     pub rss_bytes_per_peer: Option<f64>,

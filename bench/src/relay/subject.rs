@@ -109,8 +109,6 @@ fn generator(shape: &Shape, network: &Network) -> anyhow::Result<Generator> {
         namespace: network.peer_namespace(),
         // Workers have the last cores.
         core: spare.then_some(0),
-        spin: spare,
-        epoch: Instant::now(),
         traffic: shape.traffic,
         listeners: network.listeners,
         ssrcs,

@@ -183,14 +183,14 @@ pub fn latency(report: &Report) -> Plot {
         (label(run, &run.result), percentiles.map(at).into())
     });
     let spread = Spread {
-        unit: "µs from send call to receive call".into(),
+        unit: "µs from send call to arrival at the socket".into(),
         percentiles: ["median", "99 %", "99.9 %", "worst"].map(String::from).into(),
         rows: rows.collect(),
     };
     Plot {
         title: "Latency",
-        text: "From a speaker's send call through the node to a listener's receive call; generator \
-               and receivers run on the same machine.",
+        text: "From a speaker's send call through the node to the listener's socket, where the \
+               kernel notes the time; generator and receivers run on the same machine.",
         html: (!spread.is_empty()).then(|| spread.html("latency by percentiles")),
         commands: commands(&runs),
     }
@@ -246,7 +246,7 @@ pub fn sweep_latency(report: &Report) -> Plot {
     }
     let lines = Lines {
         x: ("packets a second that should leave".into(), Kind::Linear),
-        y: ("µs from send call to receive call".into(), Kind::Log),
+        y: ("µs from send call to arrival at the socket".into(), Kind::Log),
         series,
         spans: Vec::new(),
         names: Vec::new(),

@@ -6,7 +6,7 @@
 //! | `api` | REST under `/api/v1`, the page, and the deletion of expired sign-ins |
 //! | `gateway` | `/gateway` |
 //! | `voice` | the sweep of empty rooms |
-//! | `events` | what is told after the fact: nothing yet |
+//! | `events` | the relay of events to the bus, and what is counted of them for insights |
 //!
 //! `/healthz` and `/metrics` are everywhere. A replica with `api`, `gateway` or `voice` takes the
 //! nodes' links, since all three must know who is in voice; `events` alone takes none.

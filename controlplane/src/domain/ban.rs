@@ -14,11 +14,10 @@ use crate::store::ban::Ban;
 use crate::store::guild_write::GuildWrite;
 use crate::store::snowflake::unix_ms;
 
-/// Takes a member out of the guild; he hears of it first, and of nothing after it.
+/// Takes a member out of the guild. The gateway tells him that the guild is gone for him.
 async fn take_out(write: &mut GuildWrite, user: UserId) -> Result<(), Error> {
     let guild = write.guild();
     write.remove_member(user).await?;
-    write.tell(&Audience::User(user), &Event::GuildRemoved { guild_id: guild }).await?;
     let event = Event::MemberRemoved { guild_id: guild, user_id: user };
     Ok(write.tell(&Audience::Guild(guild), &event).await?)
 }

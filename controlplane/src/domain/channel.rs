@@ -105,7 +105,7 @@ pub async fn create(
     change: Change,
 ) -> Result<Channel, Error> {
     member::require(app, guild, user, Permissions::MANAGE_CHANNELS).await?;
-    let id = ChannelId(app.ids.next().await.map_err(Error::internal)?);
+    let id = ChannelId(app.ids.next().await?);
     // What needs no look at the guild is refused before the directory knows of the channel.
     let blank = guild::new_channel(id, guild, String::new(), kind);
     Change { parent_id: None, ..change.clone() }.apply(&blank, &[])?;

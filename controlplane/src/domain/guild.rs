@@ -70,10 +70,10 @@ pub fn new_channel(id: ChannelId, guild_id: GuildId, name: String, kind: Channel
 pub async fn create(app: &App, owner: UserId, name: &str) -> Result<Guild, Error> {
     let name = text::title(name)?;
     let owner = auth::me(app, owner).await?;
-    let id = GuildId(app.ids.next().await.map_err(Error::internal)?);
+    let id = GuildId(app.ids.next().await?);
     let mut channels = Vec::with_capacity(2);
     for (name, kind) in [("general", ChannelKind::Text), ("Lounge", ChannelKind::Voice)] {
-        let channel = ChannelId(app.ids.next().await.map_err(Error::internal)?);
+        let channel = ChannelId(app.ids.next().await?);
         channels.push(new_channel(channel, id, name.to_owned(), kind));
     }
     let everybody = Role {

@@ -6,6 +6,7 @@ pub mod auth;
 pub mod ban;
 pub mod channel;
 pub mod guild;
+pub mod insights;
 pub mod invite;
 pub mod member;
 pub mod message;

@@ -45,46 +45,83 @@ pub fn overwritable() -> Permissions {
     OVERWRITABLE_BITS.into_iter().fold(Permissions::NONE, |all, one| all | one)
 }
 
-/// True for whom nothing is refused.
-fn may_everything(access: &Access) -> bool {
-    access.user == access.owner || access.base.contains(Permissions::ADMINISTRATOR)
+/// All that is asked of a member.
+#[derive(Debug, Clone, Copy)]
+pub struct Standing<'a> {
+    /// In which guild.
+    pub guild: GuildId,
+    /// Who.
+    pub user: UserId,
+    /// Owns the guild.
+    pub is_owner: bool,
+    /// The member's roles; whether that of everybody is among them makes no difference.
+    pub roles: &'a [RoleId],
+    /// What the roles allow together, that of everybody among them.
+    pub base: Permissions,
+}
+
+impl Standing<'_> {
+    /// What the member may do in the guild, beside its channels.
+    pub fn in_guild(&self) -> Permissions {
+        if self.is_owner || self.base.contains(Permissions::ADMINISTRATOR) {
+            Permissions::all()
+        } else {
+            self.base
+        }
+    }
+
+    /// What the member may do in a channel with these overwrites.
+    pub fn in_channel(&self, overwrites: &[Overwrite]) -> Permissions {
+        if self.is_owner || self.base.contains(Permissions::ADMINISTRATOR) {
+            return Permissions::all();
+        }
+        let everybody = TargetId(self.guild.0);
+        let mut held = self.base;
+        let mut step = |concerns: &dyn Fn(&Overwrite) -> bool| {
+            let (mut allow, mut deny) = (Permissions::NONE, Permissions::NONE);
+            for overwrite in overwrites.iter().filter(|overwrite| concerns(overwrite)) {
+                allow = allow | overwrite.allow;
+                deny = deny | overwrite.deny;
+            }
+            held = (held & !(deny & overwritable())) | (allow & overwritable());
+        };
+        step(&|one| one.kind == OverwriteKind::Role && one.target_id == everybody);
+        step(&|one| {
+            one.kind == OverwriteKind::Role
+                && one.target_id != everybody
+                && self.roles.contains(&RoleId(one.target_id.0))
+        });
+        step(&|one| one.kind == OverwriteKind::Member && one.target_id.0 == self.user.0);
+        if !held.contains(Permissions::VIEW_CHANNEL) {
+            return Permissions::NONE;
+        }
+        if !held.contains(Permissions::CONNECT) {
+            held = held & !(Permissions::SPEAK | Permissions::STREAM);
+        }
+        held
+    }
+}
+
+impl Access {
+    fn standing(&self) -> Standing<'_> {
+        Standing {
+            guild: self.guild,
+            user: self.user,
+            is_owner: self.user == self.owner,
+            roles: &self.roles,
+            base: self.base,
+        }
+    }
 }
 
 /// What a member may do in the guild, beside its channels.
 pub fn in_guild(access: &Access) -> Permissions {
-    if may_everything(access) { Permissions::all() } else { access.base }
+    access.standing().in_guild()
 }
 
 /// What a member may do in a channel with these overwrites.
 pub fn in_channel(access: &Access, overwrites: &[Overwrite]) -> Permissions {
-    if may_everything(access) {
-        return Permissions::all();
-    }
-    let everybody = TargetId(access.guild.0);
-    let mut held = access.base;
-    let mut step = |concerns: &dyn Fn(&Overwrite) -> bool| {
-        let (mut allow, mut deny) = (Permissions::NONE, Permissions::NONE);
-        for overwrite in overwrites.iter().filter(|overwrite| concerns(overwrite)) {
-            allow = allow | overwrite.allow;
-            deny = deny | overwrite.deny;
-        }
-        held = (held & !(deny & overwritable())) | (allow & overwritable());
-    };
-    step(&|one| one.kind == OverwriteKind::Role && one.target_id == everybody);
-    step(&|one| {
-        let role = RoleId(one.target_id.0);
-        one.kind == OverwriteKind::Role
-            && one.target_id != everybody
-            && access.roles.contains(&role)
-    });
-    step(&|one| one.kind == OverwriteKind::Member && one.target_id.0 == access.user.0);
-    if !held.contains(Permissions::VIEW_CHANNEL) {
-        return Permissions::NONE;
-    }
-    if !held.contains(Permissions::CONNECT) {
-        held = held & !(Permissions::SPEAK | Permissions::STREAM);
-    }
-    held
+    access.standing().in_channel(overwrites)
 }
 
 /// A member's standing by the roles of the guild.

@@ -4,6 +4,7 @@
 //! [`relay`] from the database; the others (who speaks, who types) are published directly. Between
 //! replicas both travel by [`nats`].
 
+pub mod consumers;
 pub mod nats;
 pub mod relay;
 

@@ -4,9 +4,11 @@
 
 use std::collections::HashMap;
 
-use hype_protocol::gateway::{Channel, ChannelKind, Event, Guild, OverwriteKind};
-use hype_protocol::id::{ChannelId, GuildId, RoleId, TargetId, UserId};
+use hype_protocol::gateway::{Channel, ChannelKind, Event, Guild};
+use hype_protocol::id::{ChannelId, GuildId, RoleId, UserId};
 use hype_protocol::permission::Permissions;
+
+use crate::domain::permission::Standing;
 
 /// Roles, channels and members of a guild, as of one of its events.
 #[derive(Debug)]
@@ -105,27 +107,10 @@ impl Access {
         let Some(roles) = self.members.get(&user) else { return Permissions::NONE };
         let of_role = |role: &RoleId| self.roles.get(role).copied().unwrap_or_default();
         let everyone = RoleId(self.guild.0);
-        let mut held = roles.iter().fold(of_role(&everyone), |held, role| held | of_role(role));
-        if user == self.owner || held.contains(Permissions::ADMINISTRATOR) {
-            return Permissions::all();
-        }
-        let mut step = |concerns: &dyn Fn(OverwriteKind, TargetId) -> bool| {
-            let (mut allow, mut deny) = (Permissions::NONE, Permissions::NONE);
-            for overwrite in &channel.overwrites {
-                if concerns(overwrite.kind, overwrite.target_id) {
-                    allow = allow | overwrite.allow;
-                    deny = deny | overwrite.deny;
-                }
-            }
-            held = (held & !deny) | allow;
-        };
-        let is = |role: RoleId, target: TargetId| role.0 == target.0;
-        step(&|kind, target| kind == OverwriteKind::Role && is(everyone, target));
-        step(&|kind, target| {
-            kind == OverwriteKind::Role && roles.iter().any(|role| is(*role, target))
-        });
-        step(&|kind, target| kind == OverwriteKind::Member && target.0 == user.0);
-        if held.contains(Permissions::VIEW_CHANNEL) { held } else { Permissions::NONE }
+        let held = roles.iter().fold(of_role(&everyone), |held, role| held | of_role(role));
+        let standing =
+            Standing { guild: self.guild, user, is_owner: user == self.owner, roles, base: held };
+        standing.in_channel(&channel.overwrites)
     }
 
     pub(super) fn sees(&self, user: UserId, channel: ChannelId) -> bool {
@@ -185,7 +170,8 @@ pub(super) fn channel_of(event: &Event) -> Option<ChannelId> {
 
 #[cfg(test)]
 mod tests {
-    use hype_protocol::gateway::{Member, Overwrite, Role, User};
+    use hype_protocol::gateway::{Member, Overwrite, OverwriteKind, Role, User};
+    use hype_protocol::id::TargetId;
 
     use super::*;
 

@@ -196,7 +196,7 @@ async fn replay(
         // Forgotten, or more than are told.
         return Ok(false);
     }
-    let own = fresh.as_ref().map(|fresh| visible_of(fresh));
+    let own = fresh.as_ref().map(visible_of);
     for published in deliveries {
         if !concerns(app, user, guild, published, own.as_deref()) {
             continue;

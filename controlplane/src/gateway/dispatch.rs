@@ -141,6 +141,11 @@ fn deliver(app: &Shared, deliveries: tell::Deliveries) {
 async fn newcomer(app: &Shared, event: &Event) {
     if let Event::MemberAdded { guild_id, member } = event {
         add_guild(app, *guild_id, member.user.id).await;
+        // He may have been there before he was a member.
+        for presence in app.gateway.presences().of([member.user.id]) {
+            let event = Event::Presence { guild_id: *guild_id, presence };
+            app.bus.publish(Audience::Guild(*guild_id), event);
+        }
     }
 }
 

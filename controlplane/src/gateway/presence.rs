@@ -206,8 +206,8 @@ mod tests {
     fn the_last_connection_gone_for_long_is_offline() {
         use PresenceStatus::{DoNotDisturb, Idle, Offline, Online};
         let mut presences = Presences::default();
-        let at = |seconds| began() + Duration::from_secs(seconds);
-        let now = |seconds| at(seconds);
+        let began = Instant::now();
+        let now = |seconds| began + Duration::from_secs(seconds);
         assert_eq!(presences.look([(USER, Online)].into_iter(), now(0)), [(USER, Online)]);
         assert_eq!(changed(&mut presences, now(0)), Some(Online));
         assert_eq!(presences.of([USER, UserId(8)]).len(), 1);
@@ -225,11 +225,5 @@ mod tests {
         assert_eq!(changed(&mut presences, now(49)), Some(Idle));
         assert_eq!(changed(&mut presences, now(50)), Some(Offline), "its replica is gone");
         assert!(presences.people.is_empty());
-    }
-
-    fn began() -> Instant {
-        use std::sync::OnceLock;
-        static BEGAN: OnceLock<Instant> = OnceLock::new();
-        *BEGAN.get_or_init(Instant::now)
     }
 }

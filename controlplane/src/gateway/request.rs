@@ -16,6 +16,7 @@ use tokio::time::Instant;
 use super::TYPING_PAUSE;
 use super::session::Session;
 use crate::app::{App, Shared};
+use crate::domain::member;
 use crate::error::Error;
 use crate::event::Audience;
 use crate::voice::join;
@@ -118,9 +119,7 @@ fn start_typing(app: &App, session: &Session, channel: ChannelId) -> Result<(), 
     if kind != ChannelKind::Text {
         return Err(Error::NotATextChannel);
     }
-    if !held.contains(Permissions::SEND_MESSAGES) {
-        return Err(Error::Forbidden);
-    }
+    member::check(held, Permissions::SEND_MESSAGES)?;
     if !session.may_type(Instant::now()) {
         return Err(Error::RateLimited(TYPING_PAUSE));
     }

@@ -70,7 +70,7 @@ impl Followed {
                 // Rooms are told beside guilds.
                 Audience::Room(_) => false,
             };
-            let sees = || match channel {
+            let mut sees = || match channel {
                 None => true,
                 Some(channel) => {
                     let sees = || self.access.sees(session.user, channel);
@@ -79,7 +79,6 @@ impl Followed {
             };
             // Who is just removed is no member any more and is told so.
             let member = matches!(about, About::Removed(_)) || self.access.is_member(session.user);
-            let mut sees = sees;
             if meant && member && sees() {
                 let body = body.get_or_insert_with(|| Body::new(event, about)).clone();
                 out.push((session.clone(), body));

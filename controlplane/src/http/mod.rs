@@ -12,6 +12,7 @@ mod files;
 mod guild_channels;
 mod guilds;
 mod idempotency;
+mod insights;
 mod invites;
 pub mod limit;
 mod members;
@@ -62,6 +63,7 @@ fn api() -> OpenApiRouter<Shared> {
         .routes(routes!(guilds::list, guilds::create))
         .routes(routes!(guilds::get, guilds::change, guilds::delete))
         .routes(routes!(guilds::audit_log))
+        .routes(routes!(insights::insights))
         .routes(routes!(members::list))
         .routes(routes!(members::leave))
         .routes(routes!(members::change, members::kick))

@@ -8,7 +8,7 @@ use sqlx::{AnyConnection, Row};
 use super::database::Dialect;
 use super::snowflake::{Snowflakes, unix_ms};
 use super::write::Write;
-use super::{Error, Result, Store, event, key, loaded, stored};
+use super::{Result, Store, event, key, loaded, stored};
 use crate::event::Audience;
 
 /// How often a change follows a guild that moves meanwhile.
@@ -97,7 +97,7 @@ impl GuildWrite {
     /// When no ids can be made now.
     pub async fn id(&mut self, ids: &Snowflakes) -> Result<u64> {
         let id = ids.next_after(self.last_id).await;
-        self.last_id = id.map_err(Error::NoIds)?;
+        self.last_id = id?;
         self.dirty = true;
         Ok(self.last_id)
     }

@@ -202,3 +202,30 @@ impl Store {
         rows.iter().map(from_row).collect()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_invite_holds_for_its_people_and_its_time() {
+        let invite = |max_uses, uses, expires_at_ms| Invite {
+            code: String::new(),
+            guild: GuildId(1),
+            creator: UserId(1),
+            created_at_ms: 5,
+            max_uses,
+            uses,
+            expires_at_ms,
+        };
+        for (invite, holds) in [
+            (invite(0, 9, 0), true),
+            (invite(2, 1, 0), true),
+            (invite(2, 2, 0), false),
+            (invite(0, 0, 11), true),
+            (invite(0, 0, 10), false),
+        ] {
+            assert_eq!(invite.holds(10), holds, "{invite:?}");
+        }
+    }
+}

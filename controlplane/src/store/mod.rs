@@ -12,6 +12,7 @@ pub mod doomed;
 pub mod event;
 pub mod guild;
 pub mod guild_write;
+pub mod id_lease;
 pub mod idempotency;
 pub mod invite;
 pub mod member;
@@ -24,6 +25,7 @@ pub mod shard_move;
 pub mod sign_in;
 pub mod signing_key;
 pub mod snowflake;
+pub mod stay;
 pub mod user;
 pub mod write;
 
@@ -47,7 +49,7 @@ pub enum Error {
     Unavailable(#[source] sqlx::Error),
     /// Ids cannot be made now: trying again makes sense.
     #[error(transparent)]
-    NoIds(snowflake::ClockWentBack),
+    NoIds(#[from] snowflake::NoIds),
     /// The database is damaged or of another release.
     #[error("database error: {0}")]
     Broken(#[source] Box<dyn std::error::Error + Send + Sync>),

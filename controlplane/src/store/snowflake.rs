@@ -1,9 +1,9 @@
 //! Ids that grow with time: 42 bits of milliseconds since 2025, 10 bits of worker, 11 of counter,
 //! below 2^63 until the year 2164. Two workers never make the same one, nor does one worker twice:
-//! a clock that goes back makes it wait, and refuse when the wait would be long.
+//! a clock that goes back makes it wait, and refuse when the wait would be long. In a fleet the worker
+//! number is leased ([`super::id_lease`]), and no id is made beyond what the lease allows.
 
-use std::sync::Mutex;
-use std::sync::PoisonError;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// 2025-01-01T00:00:00Z in Unix milliseconds.
@@ -17,12 +17,18 @@ const COUNTER_BITS: u32 = 11;
 const WORKER_BITS: u32 = 10;
 const TIME_SHIFT: u32 = COUNTER_BITS + WORKER_BITS;
 
-/// The clock is behind the last id that was made, by more than the generator waits for.
+/// Why no id can be made now. All of it passes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the system clock went back by {behind_ms} ms: no new ids until it has caught up")]
-pub struct ClockWentBack {
-    /// By how much, in milliseconds.
-    pub behind_ms: u64,
+pub enum NoIds {
+    /// The clock is behind the last id that was made, by more than the generator waits for.
+    #[error("the system clock went back by {behind_ms} ms: no new ids until it has caught up")]
+    ClockWentBack {
+        /// By how much, in milliseconds.
+        behind_ms: u64,
+    },
+    /// This replica is not sure of its worker number.
+    #[error("the worker number of new ids is not certain: the coordination store does not answer")]
+    NotLeased,
 }
 
 /// Now, in Unix milliseconds.
@@ -47,32 +53,56 @@ pub fn first_at_ms(time_ms: u64) -> u64 {
 struct Last {
     time_ms: u64,
     counter: u64,
+    worker: u64,
+    /// No id is of this millisecond or a later one.
+    until_ms: u64,
 }
 
-/// Makes ids for one worker number.
-#[derive(Debug)]
+/// Makes ids for one worker number at a time. Clones share it.
+#[derive(Debug, Clone)]
 pub struct Snowflakes {
-    worker: u64,
-    last: Mutex<Last>,
+    last: Arc<Mutex<Last>>,
 }
 
 impl Snowflakes {
     /// A generator for `worker` (0–1,023) whose ids all come after `newest`, the newest stored id:
     /// so a clock that went back while the process was down is noticed too.
     pub fn new(worker: u16, newest: u64) -> Self {
+        Self::with(worker, newest, u64::MAX)
+    }
+
+    /// A generator that makes no ids before it is granted a worker number.
+    pub fn unleased(newest: u64) -> Self {
+        Self::with(0, newest, 0)
+    }
+
+    fn with(worker: u16, newest: u64, until_ms: u64) -> Self {
         let time_ms = if newest == 0 { 0 } else { newest >> TIME_SHIFT };
-        Self {
-            worker: u64::from(worker & MAX_WORKER),
-            // The counter counts as used up: the id may have been any worker's.
-            last: Mutex::new(Last { time_ms, counter: (1 << COUNTER_BITS) - 1 }),
+        let worker = u64::from(worker & MAX_WORKER);
+        // The counter counts as used up: the id may have been any worker's.
+        let last = Last { time_ms, counter: (1 << COUNTER_BITS) - 1, worker, until_ms };
+        Self { last: Arc::new(Mutex::new(last)) }
+    }
+
+    /// From now on ids are of `worker`, each after `from_ms` and before `until_ms` (Unix
+    /// milliseconds). It goes on with the number that it has.
+    pub fn grant(&self, worker: u16, from_ms: u64, until_ms: u64) {
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        let worker = u64::from(worker & MAX_WORKER);
+        let from_ms = from_ms.saturating_sub(EPOCH_MS);
+        if worker != last.worker || from_ms >= last.time_ms {
+            last.worker = worker;
+            last.time_ms = last.time_ms.max(from_ms);
+            last.counter = (1 << COUNTER_BITS) - 1;
         }
+        last.until_ms = until_ms.saturating_sub(EPOCH_MS);
     }
 
     /// A new id above `last`, which another worker with a clock ahead of ours may have made.
     ///
     /// # Errors
-    /// [`ClockWentBack`] as for [`Self::next`], also when our clock is that far behind theirs.
-    pub async fn next_after(&self, last: u64) -> Result<u64, ClockWentBack> {
+    /// [`NoIds`] as for [`Self::next`], also when our clock is that far behind theirs.
+    pub async fn next_after(&self, last: u64) -> Result<u64, NoIds> {
         loop {
             let id = self.next().await?;
             if id > last {
@@ -81,7 +111,7 @@ impl Snowflakes {
             let behind_ms = (last >> TIME_SHIFT) - (id >> TIME_SHIFT) + 1;
             let wait = Duration::from_millis(behind_ms);
             if wait > PATIENCE {
-                return Err(ClockWentBack { behind_ms });
+                return Err(NoIds::ClockWentBack { behind_ms });
             }
             tokio::time::sleep(wait).await;
         }
@@ -91,8 +121,9 @@ impl Snowflakes {
     /// little behind.
     ///
     /// # Errors
-    /// [`ClockWentBack`] when the clock is behind by more than half a second.
-    pub async fn next(&self) -> Result<u64, ClockWentBack> {
+    /// [`NoIds`] when the clock is behind by more than half a second, or the worker number is not
+    /// certain.
+    pub async fn next(&self) -> Result<u64, NoIds> {
         loop {
             match self.at(unix_ms())? {
                 Ok(id) => return Ok(id),
@@ -102,23 +133,26 @@ impl Snowflakes {
     }
 
     /// An id for the time `now_ms`, or how long to wait for one.
-    fn at(&self, now_ms: u64) -> Result<Result<u64, Duration>, ClockWentBack> {
+    fn at(&self, now_ms: u64) -> Result<Result<u64, Duration>, NoIds> {
         let now_ms = now_ms.saturating_sub(EPOCH_MS);
         // The state is two numbers and is whole after every statement, also when a holder panicked.
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        if now_ms.max(last.time_ms) >= last.until_ms {
+            return Err(NoIds::NotLeased);
+        }
         if now_ms > last.time_ms {
-            *last = Last { time_ms: now_ms, counter: 0 };
+            (last.time_ms, last.counter) = (now_ms, 0);
         } else {
             let behind_ms = last.time_ms - now_ms;
             if Duration::from_millis(behind_ms) > PATIENCE {
-                return Err(ClockWentBack { behind_ms });
+                return Err(NoIds::ClockWentBack { behind_ms });
             }
             if behind_ms > 0 || last.counter + 1 >= 1 << COUNTER_BITS {
                 return Ok(Err(Duration::from_millis(behind_ms + 1)));
             }
             last.counter += 1;
         }
-        Ok(Ok((last.time_ms << TIME_SHIFT) | (self.worker << COUNTER_BITS) | last.counter))
+        Ok(Ok((last.time_ms << TIME_SHIFT) | (last.worker << COUNTER_BITS) | last.counter))
     }
 }
 
@@ -151,11 +185,27 @@ mod tests {
     }
 
     #[test]
+    fn nothing_is_made_beyond_the_grant() {
+        let ids = Snowflakes::unleased(0);
+        assert_eq!(ids.at(NOW), Err(NoIds::NotLeased));
+        ids.grant(5, NOW - 10, NOW + 10);
+        let first = ids.at(NOW).expect("granted").expect("free");
+        assert_eq!((first >> COUNTER_BITS) & u64::from(MAX_WORKER), 5);
+        assert_eq!(ids.at(NOW + 10), Err(NoIds::NotLeased));
+        ids.grant(5, NOW - 10, NOW + 200);
+        assert!(ids.at(NOW + 10).expect("its own number goes on").is_ok());
+        // Another number begins after whatever its last owner may have made.
+        ids.grant(6, NOW + 300, NOW + 600);
+        assert_eq!(ids.at(NOW + 250), Ok(Err(Duration::from_millis(51))));
+        assert!(ids.at(NOW + 301).expect("granted").expect("free") > first);
+    }
+
+    #[test]
     fn a_clock_that_went_back_waits_a_little_and_refuses_a_lot() {
         let ids = Snowflakes::new(0, 0);
         ids.at(NOW).expect("the clock is right").expect("a number is free");
         assert_eq!(ids.at(NOW - 20), Ok(Err(Duration::from_millis(21))));
-        assert_eq!(ids.at(NOW - 3000), Err(ClockWentBack { behind_ms: 3000 }));
+        assert_eq!(ids.at(NOW - 3000), Err(NoIds::ClockWentBack { behind_ms: 3000 }));
         assert!(ids.at(NOW + 1).expect("caught up").is_ok());
     }
 
@@ -163,7 +213,7 @@ mod tests {
     fn a_restart_never_falls_behind_what_is_stored() {
         let newest = Snowflakes::new(9, 0).at(NOW).expect("right").expect("free");
         let ids = Snowflakes::new(0, newest);
-        assert_eq!(ids.at(NOW - 5000), Err(ClockWentBack { behind_ms: 5000 }));
+        assert_eq!(ids.at(NOW - 5000), Err(NoIds::ClockWentBack { behind_ms: 5000 }));
         assert_eq!(ids.at(NOW), Ok(Err(Duration::from_millis(1))));
         assert!(ids.at(NOW + 1).expect("right").expect("free") > newest);
     }

@@ -16,7 +16,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 use crate::app::{App, Shared};
 use crate::domain::member::{self, InChannel};
 use crate::error::Error;
-use crate::event::{Audience, Published, ReceiveError, Subscription};
+use crate::event::{ReceiveError, Subscription};
 
 /// For how long further changes are collected before people are looked at: one command of a
 /// moderator may change many roles.
@@ -35,13 +35,8 @@ enum Scope {
     Everybody,
 }
 
-fn scope(published: &Published) -> Option<Scope> {
-    match &published.event {
-        // One who left or was put out, and not the guild's end.
-        Event::GuildRemoved { guild_id } => Some(match published.audience {
-            Audience::User(user) => Scope::Member(*guild_id, user),
-            _ => Scope::Guild(*guild_id),
-        }),
+fn scope(event: &Event) -> Option<Scope> {
+    match event {
         Event::MemberUpdated { guild_id, member } => Some(Scope::Member(*guild_id, member.user.id)),
         Event::MemberRemoved { guild_id, user_id } => Some(Scope::Member(*guild_id, *user_id)),
         Event::ChannelUpdated(channel) => Some(Scope::Room(channel.id.into())),
@@ -55,15 +50,16 @@ fn scope(published: &Published) -> Option<Scope> {
     }
 }
 
-/// The part of the flags that others than the person decide.
-pub fn change_to(flags: VoiceFlags) -> FlagsChange {
+/// What others than the person change, from the flags that hold to those that are decided.
+pub fn change(held: VoiceFlags, decided: VoiceFlags) -> FlagsChange {
+    let differs = |held: bool, decided: bool| (held != decided).then_some(decided);
     FlagsChange {
         self_mute: None,
         self_deaf: None,
-        server_mute: Some(flags.server_mute),
-        server_deaf: Some(flags.server_deaf),
-        suppressed: Some(flags.suppressed),
-        no_stream: Some(flags.no_stream),
+        server_mute: differs(held.server_mute, decided.server_mute),
+        server_deaf: differs(held.server_deaf, decided.server_deaf),
+        suppressed: differs(held.suppressed, decided.suppressed),
+        no_stream: differs(held.no_stream, decided.no_stream),
     }
 }
 
@@ -126,7 +122,7 @@ pub async fn run(app: Shared, mut changes: Subscription) {
 /// Whom the next event concerns, if anybody; none at the end of the bus.
 async fn next(changes: &mut Subscription) -> Option<Option<Scope>> {
     match changes.receive().await {
-        Ok(published) => Some(scope(&published)),
+        Ok(published) => Some(scope(&published.event)),
         Err(ReceiveError::Lagged(_)) => Some(Some(Scope::Everybody)),
         Err(ReceiveError::Closed) => None,
     }
@@ -178,7 +174,7 @@ async fn look_at(app: &App, session: &SessionStatus) -> Result<(), Error> {
     let decided = decided(app, session.room.into(), session.user, session.flags).await;
     let outcome = match decided {
         Ok(flags) if flags == session.flags => Ok(()),
-        Ok(flags) => app.voice.flags(session.session, change_to(flags)),
+        Ok(flags) => app.voice.flags(session.session, change(session.flags, flags)),
         Err(Error::NotFound | Error::MissingPermission(_)) => {
             app.voice.close(session.session, CloseReason::Removed)
         }

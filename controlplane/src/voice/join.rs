@@ -177,7 +177,7 @@ async fn follow_decision(
         if decided == flags {
             return Ok(());
         }
-        app.voice.flags(session, enforce::change_to(decided))?;
+        app.voice.flags(session, enforce::change(flags, decided))?;
         flags = decided;
     }
     Ok(())

@@ -21,7 +21,7 @@ use hype_protocol::{key, pipe};
 use tokio::time::{sleep, timeout};
 
 use super::{Seat, Voice};
-use crate::domain::guild;
+use crate::domain::guild::new_channel;
 use crate::error::Error;
 use crate::event::{Audience, Bus, Subscription};
 use crate::store::Store;
@@ -83,7 +83,7 @@ async fn fill(store: &Store) {
     let owner = User { id: UserId(1), name: "owner".into() };
     let account = Account { user: owner.clone(), password_hash: "none".into() };
     store.create_user(&account, "owner", 1).await.expect("the database is new");
-    let channel = guild::new_channel(ChannelId(ROOM.0), GUILD, "Lounge".into(), ChannelKind::Voice);
+    let channel = new_channel(ChannelId(ROOM.0), GUILD, "Lounge".to_owned(), ChannelKind::Voice);
     let guild = Guild {
         id: GUILD,
         name: "guild".into(),

@@ -142,6 +142,6 @@ async fn a_server_may_come_late() {
 
 #[tokio::test]
 async fn wrong_settings_are_refused() {
-    let settings = config::Bus { nats: vec!["nats://".to_owned()], ..config::Bus::default() };
+    let settings = config::Bus { nats: vec!["nats://a:port".to_owned()], ..config::Bus::default() };
     Bus::open(&settings).await.expect_err("no server is named");
 }

@@ -230,7 +230,8 @@ impl Server {
         let url = format!("ws://{}/gateway", self.address);
         let stream = MaybeTlsStream::Plain(stream);
         let (stream, _) = client_async(url, stream).await.expect("upgraded");
-        let mut client = Client { stream, seq: 0, session: String::new(), nonce: 0 };
+        let mut client =
+            Client { stream, seq: 0, session: String::new(), nonce: 0, presences: Vec::new() };
         let hello = client.frame().await;
         assert_eq!(hello, json!({ "op": "hello", "d": { "heartbeat_interval_ms": 15_000 } }));
         client
@@ -265,6 +266,7 @@ pub struct Client {
     /// From `ready`.
     pub session: String,
     nonce: u32,
+    presences: Vec<Value>,
 }
 
 impl Client {
@@ -282,17 +284,57 @@ impl Client {
         next.expect("something comes").expect("the socket is open").expect("a message")
     }
 
-    /// The next frame; events must come without a gap in their numbers.
+    /// The next frame; events must come without a gap in their numbers. Presences come at any time
+    /// and are put aside.
     pub async fn frame(&mut self) -> Value {
-        let message = self.message().await;
-        let Message::Text(text) = message else { panic!("{message:?} is no frame") };
-        let frame: Value = serde_json::from_str(&text).expect("JSON");
-        if frame["op"] == "event" {
-            let seq = frame["d"]["seq"].as_u64().expect("a number");
-            assert_eq!(seq, self.seq + 1, "{frame}");
-            self.seq = seq;
+        loop {
+            let message = self.message().await;
+            let Message::Text(text) = message else { panic!("{message:?} is no frame") };
+            let frame: Value = serde_json::from_str(&text).expect("JSON");
+            if frame["op"] == "event" {
+                let seq = frame["d"]["seq"].as_u64().expect("a number");
+                assert_eq!(seq, self.seq + 1, "{frame}");
+                self.seq = seq;
+                if frame["d"]["event"] == "presence" {
+                    self.presences.push(frame["d"]["data"]["presence"].clone());
+                    continue;
+                }
+            }
+            return frame;
         }
-        frame
+    }
+
+    /// Reads until somebody's presence is told to be this.
+    pub async fn until_presence(&mut self, user: &str, status: &str) {
+        let wanted = json!({ "user_id": user, "status": status });
+        let read = async {
+            while !self.presences.contains(&wanted) {
+                let message = self.message().await;
+                let Message::Text(text) = message else { continue };
+                let frame: Value = serde_json::from_str(&text).expect("JSON");
+                self.seq = frame["d"]["seq"].as_u64().unwrap_or(self.seq);
+                if frame["d"]["event"] == "presence" {
+                    self.presences.push(frame["d"]["data"]["presence"].clone());
+                }
+            }
+        };
+        tokio::time::timeout(PATIENCE, read).await.expect("the presence is told");
+        self.presences.clear();
+    }
+
+    /// The next event's name, data and place among its guild's.
+    pub async fn placed_event(&mut self) -> (String, Value, Option<u64>) {
+        let mut frame = self.frame().await;
+        assert_eq!(frame["op"], "event", "{frame}");
+        let place = frame["d"]["position"]["sequence"].as_u64();
+        (text(&frame["d"]["event"]), frame["d"]["data"].take(), place)
+    }
+
+    /// Goes on after these events of guilds, at any replica.
+    pub async fn resume_by_guilds(&mut self, token: &str, session: &str, seq: u64, guilds: Value) {
+        self.seq = seq;
+        let d = json!({ "token": token, "session_id": session, "seq": seq, "guilds": guilds });
+        self.send(json!({ "op": "resume", "d": d })).await;
     }
 
     /// The next event's name and data.
@@ -384,9 +426,18 @@ impl Client {
         panic!("never closed");
     }
 
-    /// True when nothing comes for a while.
+    /// True when nothing comes for a while, but for presences.
     pub async fn silent(&mut self, wait: Duration) -> bool {
-        tokio::time::timeout(wait, self.stream.next()).await.is_err()
+        let until = tokio::time::Instant::now() + wait;
+        loop {
+            match tokio::time::timeout_at(until, self.stream.next()).await {
+                Err(_) => return true,
+                Ok(Some(Ok(Message::Text(text)))) if text.contains(r#""event":"presence""#) => {
+                    self.seq += 1;
+                }
+                Ok(_) => return false,
+            }
+        }
     }
 }
 
@@ -444,6 +495,9 @@ impl Node {
         let (sender, seen) = mpsc::unbounded_channel();
         tokio::spawn(async move {
             while let Some(command) = end.receiver.recv().await {
+                if changes_nothing(&command, &sessions) {
+                    continue;
+                }
                 if let Some(report) = carry_out(&command, &mut sessions) {
                     let _ = end.sender.send(report).await;
                 }
@@ -473,6 +527,18 @@ impl Node {
             ToNode::Close { session, reason } => (session.to_string(), reason),
             other => panic!("{other:?} ends no session"),
         }
+    }
+}
+
+/// An order that was given before: several who watch over rights may give it, and a node does it once.
+fn changes_nothing(command: &ToNode, sessions: &[SessionStatus]) -> bool {
+    let held = |session| sessions.iter().find(|status| status.session == session);
+    match command {
+        ToNode::Flags { session, change } => {
+            held(*session).is_some_and(|status| change.apply(status.flags) == status.flags)
+        }
+        ToNode::Close { session, .. } => held(*session).is_none(),
+        ToNode::Open(_) | ToNode::View { .. } => false,
     }
 }
 

@@ -2,5 +2,9 @@
 //! coordination store, and a node's end of the observation pipe that the test speaks for.
 
 mod harness;
+mod insights;
+mod positions;
+mod rights;
 mod session;
+mod visibility;
 mod voice;

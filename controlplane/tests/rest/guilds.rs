@@ -13,10 +13,10 @@ async fn a_guild_comes_with_its_channels() {
     let (status, guild) = server.post("/api/v1/guilds", &ada, json!({ "name": " Home " })).await;
     assert_eq!(status, StatusCode::CREATED);
     let (id, channels) = (&guild["id"], &guild["channels"]);
-    let channel = |place: usize, name: &str, kind: &str| {
+    let channel = |index: usize, name: &str, kind: &str| {
         json!({
-            "id": channels[place]["id"], "guild_id": id, "name": name, "kind": kind,
-            "parent_id": null, "topic": "", "position": 0, "user_limit": 0, "bitrate": 0,
+            "id": channels[index]["id"], "guild_id": id, "parent_id": null, "name": name,
+            "kind": kind, "topic": "", "position": 0, "user_limit": 0, "bitrate": 0,
             "voice_mode": "auto", "overwrites": [], "last_message_id": null,
         })
     };
@@ -25,7 +25,6 @@ async fn a_guild_comes_with_its_channels() {
         "name": "Home",
         "owner_id": ada.id,
         "sequence": 0,
-        // What members of a new guild may do is told by the bits of `Permissions::DEFAULT`.
         "roles": [{
             "id": id, "guild_id": id, "name": "everyone", "color": 0, "position": 0,
             "permissions": "3214849",
@@ -63,7 +62,7 @@ async fn channels_have_rules() {
         (json!({ "name": "", "kind": "text" }), 400),
         (json!({ "name": "a\u{0}b", "kind": "text" }), 400),
         (json!({ "name": "x".repeat(65), "kind": "text" }), 400),
-        (json!({ "name": "news", "kind": "text", "topic": "?" }), 400),
+        (json!({ "name": "news", "kind": "text", "colour": "?" }), 400),
         (json!({ "kind": "text" }), 400),
         (json!({ "name": "news", "kind": "text" }), 201),
     ] {

@@ -3,6 +3,8 @@
 
 mod access;
 mod accounts;
+mod community;
+mod deletion;
 mod document;
 mod guilds;
 mod idempotency;
@@ -10,5 +12,6 @@ mod limits;
 mod messages;
 mod moderation;
 mod operations;
+mod roles;
 mod server;
 mod surface;

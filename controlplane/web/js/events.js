@@ -81,7 +81,8 @@ function setMember({ guild_id: guildId, member }) {
   changed("guilds");
 }
 
-function setRole(role) {
+/** Takes a role as the server describes it. */
+export function setRole(role) {
   const guild = state.guilds.get(role.guild_id);
   if (!guild) return;
   guild.roles = ordered([...guild.roles.filter((known) => known.id !== role.id), role]);

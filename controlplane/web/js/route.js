@@ -62,8 +62,10 @@ export function inviteCode(text) {
 }
 
 function remember(guildId, channelId) {
+  const last = remembered();
+  if (last[guildId] === channelId && last.guild === guildId) return;
   try {
-    localStorage.setItem(LAST, JSON.stringify({ ...remembered(), [guildId]: channelId, guild: guildId }));
+    localStorage.setItem(LAST, JSON.stringify({ ...last, [guildId]: channelId, guild: guildId }));
   } catch {
     // Without storage the last channel is simply not remembered.
   }

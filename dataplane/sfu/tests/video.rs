@@ -498,3 +498,35 @@ fn viewers_requests_share_the_publishers_throttle() {
     assert_eq!(picture_losses(&world, publisher, SCREEN), 1);
     assert_eq!(VP8, world.clients[publisher].payload_type(Codec::Vp8));
 }
+
+#[test]
+fn without_the_right_to_stream_nobody_sees_a_picture() {
+    let mut world = World::new();
+    let (publisher, viewer) = (world.join(), world.join());
+    view(&mut world, viewer, 0, publisher, SourceKind::Screen, None);
+    let run = |world: &mut World, pictures: std::ops::Range<u16>| {
+        let first = pictures.start;
+        for picture in pictures {
+            screen(world, publisher, picture, picture == first);
+            world.advance(33);
+        }
+        world.clients[viewer].rtp.len()
+    };
+    assert_eq!(run(&mut world, 0..10), 10);
+    world.events.clear();
+    let session = world.clients[publisher].id;
+    let may_not = |world: &mut World, no_stream| {
+        let change = FlagsChange { no_stream: Some(no_stream), ..FlagsChange::default() };
+        world.command(Command::Flags { session, change });
+    };
+    may_not(&mut world, true);
+    assert!(world.events.iter().any(|event| matches!(
+        event,
+        Event::Session(status) if status.session == session && status.producers.is_empty()
+    )));
+    assert_eq!(run(&mut world, 10..20), 10, "nothing is forwarded");
+    assert_eq!(states(&mut world, viewer), [ViewState::Waiting]);
+    may_not(&mut world, false);
+    assert_eq!(run(&mut world, 20..30), 20, "and all is again");
+    assert_eq!(states(&mut world, viewer), [ViewState::Live]);
+}

@@ -43,7 +43,7 @@ pub async fn register(app: &App, name: &str, password: &str) -> Result<Session, 
         return Err(Error::NameTaken);
     }
     let password_hash = app.passwords.hash(password.to_owned()).await?;
-    let id = UserId(app.ids.next().await.map_err(Error::internal)?);
+    let id = UserId(app.ids.next().await?);
     let account = Account { user: User { id, name }, password_hash };
     match app.store.create_user(&account, &name_key, unix_ms()).await {
         Ok(()) => sign_in(app, account.user).await,

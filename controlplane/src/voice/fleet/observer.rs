@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use hype_protocol::gateway::Event;
-use hype_protocol::id::{GuildId, NodeId, RoomId};
+use hype_protocol::id::{GuildId, NodeId, RoomId, SessionId, UserId};
 use hype_protocol::observation::{FromNode, ToNode};
 use hype_protocol::pipe;
 use hype_protocol::secret::BootKeys;
@@ -17,8 +17,10 @@ use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 
 use super::{ConnectionId, Notice};
 use crate::domain::guild::voice_state;
+use crate::event::consumers::{Stay, Stays};
 use crate::event::{Audience, Bus};
 use crate::store::Store;
+use crate::store::snowflake::unix_ms;
 use crate::voice::Voice;
 
 /// Messages of all nodes that may wait.
@@ -193,25 +195,36 @@ struct Publisher {
     directory: HashMap<RoomId, GuildId>,
     /// Rooms whose guild could not be told; their people are published once it can.
     unresolved: HashSet<RoomId>,
+    /// Sessions whose begin was noted.
+    noted: HashSet<SessionId>,
+    stays: Stays,
     retry: Instant,
 }
 
 impl Publisher {
     fn new(voice: Voice, store: Store, bus: Bus) -> Self {
         let (directory, unresolved) = (HashMap::new(), HashSet::new());
-        Self { voice, store, bus, directory, unresolved, retry: Instant::now() }
+        let (noted, stays) = (HashSet::new(), Stays::start(store.clone()));
+        Self { voice, store, bus, directory, unresolved, noted, stays, retry: Instant::now() }
     }
 
     async fn publish(&mut self, notice: Notice) {
         match notice {
             Notice::State(status) => {
                 if let Some(guild) = self.guild(status.room).await {
+                    if self.noted.insert(status.session) {
+                        self.note(guild, status.room, status.user, status.session, false);
+                    }
                     let event = Event::VoiceState(voice_state(guild, *status));
                     self.bus.publish(Audience::Guild(guild), event);
                 }
             }
             Notice::Left { room, user, session } => {
+                let noted = self.noted.remove(&session);
                 if let Some(guild) = self.guild(room).await {
+                    if noted {
+                        self.note(guild, room, user, session, true);
+                    }
                     let event = Event::VoiceLeft {
                         guild_id: guild,
                         channel_id: room.into(),
@@ -247,6 +260,11 @@ impl Publisher {
                 self.bus.publish(Audience::User(user), event);
             }
         }
+    }
+
+    fn note(&self, guild: GuildId, room: RoomId, user: UserId, session: SessionId, over: bool) {
+        let (channel, at_ms) = (room.into(), unix_ms());
+        self.stays.note(Stay { guild, channel, user, session, at_ms, over });
     }
 
     async fn guild(&mut self, room: RoomId) -> Option<GuildId> {
@@ -294,6 +312,9 @@ impl Publisher {
             // One failure is enough to know that the database is still away.
             let Some(guild) = self.look_up(room).await else { return };
             for session in sessions {
+                if self.noted.insert(session.session) {
+                    self.note(guild, room, session.user, session.session, false);
+                }
                 let event = Event::VoiceState(voice_state(guild, session));
                 self.bus.publish(Audience::Guild(guild), event);
             }

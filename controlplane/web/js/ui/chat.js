@@ -190,7 +190,10 @@ export function chat() {
     if (atEnd && channel && chatlog.log(channel.id).live) toEnd();
   });
   resized.observe(scroller);
-  const onVisible = () => render();
+  const onVisible = () => {
+    if (document.visibilityState === "visible" && channel && isUnread(channel)) readBefore = state.read.get(channel.id) ?? "0";
+    render();
+  };
   document.addEventListener("visibilitychange", onVisible);
   const offs = [on(["messages", "guilds", "user"], render), on(["route"], () => (state.route.message ? seek() : render())), field.stop];
   return {

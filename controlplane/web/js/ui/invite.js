@@ -30,6 +30,7 @@ export function showInviteLink(guild, { onClose = null } = {}) {
       "data-testid": "invite-copy",
       onClick: async () => {
         await copyText(link.value);
+        made = null;
         fill(copied, "Copied");
       },
     },
@@ -40,6 +41,8 @@ export function showInviteLink(guild, { onClose = null } = {}) {
   const uses = select({ options: USES, value: "0", testid: "invite-max-uses", change: () => make() });
   const lifetime = select({ options: LIFETIMES, value: "0", testid: "invite-expires", change: () => make() });
   let turn = 0;
+  /** The code that was made and not yet copied. */
+  let made = null;
 
   async function make() {
     const own = (turn += 1);
@@ -52,6 +55,10 @@ export function showInviteLink(guild, { onClose = null } = {}) {
     if (lifetime.value !== "0") limits.expires_in_s = Number(lifetime.value);
     try {
       const invite = await api.call("POST", `/guilds/${guild.id}/invites`, Object.keys(limits).length > 0 ? limits : undefined, { key: api.newKey() });
+      const unused = made;
+      made = invite.code;
+      // The link with the former limits was shown to nobody.
+      if (unused) api.call("DELETE", `/guilds/${guild.id}/invites/${encodeURIComponent(unused)}`).catch(() => null);
       if (own !== turn) return;
       link.value = route.inviteLink(invite.code);
       copy.disabled = false;
@@ -121,7 +128,8 @@ export async function askToAccept(code) {
         testid: "invite-accept",
         submit: async () => {
           const guild = await api.call("POST", `/invites/${encodeURIComponent(code)}/accept`);
-          takeGuild(guild);
+          // The gateway may have told of it already, and better: with who is there.
+          if (!state.guilds.has(guild.id)) takeGuild(guild);
           route.go(guild.id, arranged(guild).find((channel) => channel.kind === "text")?.id ?? null, { replace: true });
           close();
         },

@@ -3,7 +3,7 @@
 
 import { h, fill, setText, setAttribute } from "../dom.js";
 import { icon } from "../icons.js";
-import { state, on, findChannel } from "../store.js";
+import { state, on, findChannel, isSilenced } from "../store.js";
 import { settings } from "../settings.js";
 import { STATUSES, ownStatus, setStatus } from "../presence.js";
 import { call, gateway } from "../client.js";
@@ -65,7 +65,7 @@ export function panel() {
     }
     setText(name, user?.name ?? "");
     setText(under, state.gateway === "online" ? (current === "idle" ? wordOf(ownStatus()) : "In voice") : state.gateway === "offline" ? "Offline, reconnecting…" : "Connecting…");
-    self.classList.toggle("speaking", state.selfSpeaking && !state.call.selfMute && current === "connected");
+    self.classList.toggle("speaking", state.selfSpeaking && !state.call.selfMute && !isSilenced(state.voices.get(state.call.session)?.flags) && current === "connected");
     renderQuality();
   };
 
@@ -87,7 +87,7 @@ export function panel() {
     fill(figures, rows.map(([label, value]) => [h("dt", null, label), h("dd", null, value)]));
   }
 
-  const off = on(["call", "gateway", "user", "guilds", "speakers", "presence"], render);
+  const off = on(["call", "voice", "gateway", "user", "guilds", "speakers", "presence"], render);
   const offQuality = on(["quality"], renderQuality);
   return {
     element,

@@ -20,6 +20,7 @@ const WHEN = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle
 export function showSearch(yes) {
   state.searching = yes;
   changed("searching");
+  if (!yes && document.activeElement?.closest(".search")) document.querySelector('[data-testid="open-search"]')?.focus();
 }
 
 /** Makes the panel. `onPick` runs after a result was chosen. */
@@ -50,8 +51,7 @@ export function search({ onPick }) {
     if (query === null) return fill(foot, h("p", { class: "muted" }, "Write some words, or choose whose messages."));
     fill(foot, h("p", { class: "muted" }, "Searching…"));
     try {
-      const answer = await request("GET", `/guilds/${guildId}/messages/search?${query}`);
-      const found = answer.messages ?? answer;
+      const found = await request("GET", `/guilds/${guildId}/messages/search?${query}`);
       if (own !== turn) return;
       for (const message of found) results.append(result(message));
       last = found.at(-1)?.id ?? last;

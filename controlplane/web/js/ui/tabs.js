@@ -8,7 +8,7 @@ import { openDialog } from "./dialogs.js";
  * Opens it. Tabs are `{ id, label, icon, make(close) }`, where `make` returns `{ element, stop? }`
  * and runs when the tab is opened. Returns the function that closes the dialog.
  */
-export function openTabs({ title, tabs, testid, start = null }) {
+export function openTabs({ title, tabs, testid, start = null, onClose = null }) {
   let running = null;
   let closeDialog = null;
   const list = h("div", { class: "tabs-list", role: "tablist", "aria-label": title, "aria-orientation": "vertical" });
@@ -37,6 +37,11 @@ export function openTabs({ title, tabs, testid, start = null }) {
     panel.scrollTop = 0;
   }
 
+  function closed() {
+    running?.stop?.();
+    onClose?.();
+  }
+
   list.addEventListener("keydown", (event) => {
     const index = buttons.indexOf(document.activeElement);
     const next = { ArrowDown: index + 1, ArrowRight: index + 1, ArrowUp: index - 1, ArrowLeft: index - 1, Home: 0, End: tabs.length - 1 }[event.key];
@@ -47,7 +52,7 @@ export function openTabs({ title, tabs, testid, start = null }) {
     buttons[chosen].focus();
   });
 
-  closeDialog = openDialog({ title, large: true, testid, onClose: () => running?.stop?.(), content: () => h("div", { class: "tabs" }, list, panel) });
+  closeDialog = openDialog({ title, large: true, testid, onClose: closed, content: () => h("div", { class: "tabs" }, list, panel) });
   open(tabs.find((tab) => tab.id === start) ?? tabs[0]);
   return closeDialog;
 }

@@ -137,6 +137,7 @@ export class Call {
 
   onVoiceState(voice, isNew) {
     this.#news?.entered(voice);
+    if (voice.session_id === state.call.session && voice.flags.no_stream) this.#stopStreams();
     if (isNew && voice.channel_id === state.call.channel && voice.user_id !== state.user?.id && state.call.status === "connected") cue("someoneJoined");
   }
 
@@ -156,6 +157,14 @@ export class Call {
     if (rejoin) return this.#rejoin();
     this.#end(message);
     this.#onTrouble(message || "You are no longer in the voice channel.", "info");
+  }
+
+  /** Others no longer get one's camera and screen: showing on would be a lie. */
+  #stopStreams() {
+    if (!state.call.camera && !state.call.screen) return;
+    this.capture.setCamera(false);
+    this.capture.stopScreen();
+    this.#onTrouble("You may not show a camera or screen in this channel any more.", "info");
   }
 
   /** A moderator moved the person: the call goes on in the other channel. */

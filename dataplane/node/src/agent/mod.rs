@@ -182,7 +182,14 @@ pub(crate) async fn run(
     let mut report = interval(STATS);
     report.set_missed_tick_behavior(MissedTickBehavior::Delay);
     tokio::pin!(shutdown);
+    let mut waited = true;
     let outcome = loop {
+        let waits = agent.is_waiting();
+        if waits && !waited {
+            // A whole tick from now on.
+            tick.reset();
+        }
+        waited = waits;
         tokio::select! {
             () = &mut shutdown => break Ok(()),
             Some(input) = inputs.recv() => {
@@ -190,7 +197,8 @@ pub(crate) async fn run(
                     break Err(error);
                 }
             }
-            _ = tick.tick() => agent.tick(),
+            // A node at rest is not woken for nothing.
+            _ = tick.tick(), if waits => agent.tick(),
             _ = report.tick() => agent.report(),
             Ok(()) = registration.changed() => {}
         }
@@ -374,6 +382,14 @@ impl Agent {
         if !opened.is_empty() {
             self.retry_waiting(&opened);
         }
+    }
+
+    /// Whether something is to be looked at again.
+    fn is_waiting(&self) -> bool {
+        self.held_back
+            || !self.held.is_empty()
+            || !self.waiting.is_empty()
+            || self.connector.is_some() && self.hub.links() == 0
     }
 
     fn tick(&mut self) {

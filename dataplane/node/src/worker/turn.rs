@@ -143,7 +143,7 @@ impl<I: DatagramIo> Turns<I> {
         });
         self.do_links(now);
         self.do_commands(now, COMMANDS_PER_TURN);
-        if self.engine.poll_timeout() <= now {
+        if self.engine.has_due(now) {
             self.engine
                 .handle_timeout(now, &mut EngineTransmit(self.io.transmit(), &mut self.links));
         }

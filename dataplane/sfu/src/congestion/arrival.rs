@@ -9,8 +9,9 @@ use crate::time::Timestamp;
 
 /// Sequence numbers that one feedback message spans at most.
 pub(crate) const SPAN: usize = 256;
-/// How long arrivals are gathered before feedback is sent.
-const INTERVAL: Duration = Duration::from_millis(60);
+/// How long arrivals are gathered before feedback is sent. In a turn that takes place anyway it is
+/// sent up to 20 ms before that.
+const INTERVAL: Duration = Duration::from_millis(80);
 /// Feedback is due at once when this many numbers have gathered.
 const EARLY: u64 = 160;
 
@@ -120,7 +121,7 @@ mod tests {
         for (number, ms) in [(0xfffe, 1), (0xffff, 2), (1, 4)] {
             arrivals.note(number, at(ms));
         }
-        assert_eq!(arrivals.due_at(), at(61));
+        assert_eq!(arrivals.due_at(), at(81));
         assert_eq!(take(&mut arrivals), (0xfffe, vec![Some(1), Some(2), None, Some(4)]));
         assert_eq!(arrivals.due_at(), Timestamp::NEVER);
         arrivals.note(2, at(70));

@@ -48,6 +48,7 @@ impl Engine {
             let key = self.rooms.insert(room);
             self.by_room.insert(id, key);
             self.room_deadlines.reserve(key + 1);
+            self.speaker_deadlines.reserve(key + 1);
             key
         } else {
             // Beyond the limit the room stays unknown, and sessions for it are refused as such.
@@ -66,6 +67,7 @@ impl Engine {
             self.close(session, CloseReason::RoomClosed, now);
         }
         self.room_deadlines.set(key, Timestamp::NEVER);
+        self.speaker_deadlines.set(key, Timestamp::NEVER);
         self.rooms.remove(key);
     }
 
@@ -228,6 +230,7 @@ impl Engine {
         room.peers.remove(session.peer);
         self.room_deadlines.set_earlier(session.room, now);
         self.session_deadlines.set(key, Timestamp::NEVER);
+        self.report_deadlines.set(key, Timestamp::NEVER);
         self.by_id.remove(&session.id);
         if self.sessions.is_empty() {
             self.statistics.stop();

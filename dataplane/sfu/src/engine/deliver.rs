@@ -12,6 +12,7 @@ use crate::drop_reason::DropReason;
 use crate::event::Event;
 use crate::room::peer::Peer;
 use crate::room::picture::Picture;
+use crate::room::picture_copy::Plaintext;
 use crate::room::producer::Viewer;
 use crate::room::remote::Publisher;
 use crate::room::viewer::{Extra, SoundPacket, VideoPacket};
@@ -137,7 +138,6 @@ impl Engine {
                 leapt: arrival == Arrival::TooMuchLost,
                 extra: (extra.len() & 0xff) as u8,
             };
-            // Before anybody here: each viewer's numbers are written into the payload.
             self.send_afar(key, &media, [extra, payload], out);
         }
         let producer = self.sessions[key].producer(role.kind).ok_or(DropReason::NotWatched)?;
@@ -287,14 +287,21 @@ fn deliver_video<T: Transmit>(
     viewers: &[Viewer],
     peers: &mut Slab<Peer>,
     packet: &VideoPacket<'_>,
-    payload: &mut [u8],
+    payload: &[u8],
     now: Timestamp,
     (events, counters): (&mut EventQueue, &mut Counters),
     out: &mut T,
 ) {
+    if viewers.is_empty() {
+        return;
+    }
+    let mut plaintext = match Plaintext::new(None, payload) {
+        Ok(plaintext) => plaintext,
+        Err(reason) => return counters.drops.count(reason),
+    };
     for viewer in viewers {
         let Some(peer) = peers.get_mut(viewer.peer) else { continue };
-        match peer.send_video(viewer.slot, packet, payload, now, counters, out) {
+        match peer.send_video(viewer.slot, packet, &mut plaintext, now, counters, out) {
             Ok(true) => {
                 let slot = usize::from(viewer.slot);
                 if peer.video[slot].set_state(Some(ViewState::Live)) {

@@ -58,7 +58,7 @@ impl Engine {
                 let (part, source) = (route.from, spoken.source);
                 let outcome =
                     room.handle_spoken(part, source, &packet, now, &mut self.counters, out);
-                self.room_deadlines.set_earlier(key, room.speakers_due(now));
+                self.speaker_deadlines.set_earlier(key, room.speakers_due(now));
                 outcome
             }
             Message::Silent(source) => {

@@ -59,7 +59,7 @@ impl Engine {
         if let Some(number) = extensions.transport_sequence_number {
             let arrivals = session.arrivals.get_or_insert_with(Arrivals::new);
             arrivals.note(number, now);
-            self.session_deadlines.set_earlier(key, arrivals.due_at());
+            self.report_deadlines.set_earlier(key, arrivals.due_at());
         }
         let place = match known {
             Some(place) => place,
@@ -111,7 +111,7 @@ impl Engine {
                 let outcome = room_state.forward_voice(peer, &packet, now, &mut self.counters, out);
                 let due = room_state.speakers_due(now);
                 if due != Timestamp::NEVER {
-                    self.room_deadlines.set_earlier(room, due);
+                    self.speaker_deadlines.set_earlier(room, due);
                 }
                 outcome
             }

@@ -70,6 +70,10 @@ pub struct Config {
     pub cname: String,
 }
 
+/// What is told regularly may be told this much before it is due, in a turn that takes place anyway:
+/// a turn of its own costs more than what it tells. A voice packet comes every 20 ms.
+const EARLY: Duration = Duration::from_millis(20);
+
 /// How much an engine has to do; counts grow since the start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Load {
@@ -95,7 +99,11 @@ pub struct Engine {
     used_native: HashSet<SessionId, SeededState>,
     plain_limiter: PlainLimiter,
     session_deadlines: DeadlineQueue,
+    /// Of sessions: reports and transport feedback, which may come [`EARLY`].
+    report_deadlines: DeadlineQueue,
     room_deadlines: DeadlineQueue,
+    /// Of rooms: the list of speakers, which may come [`EARLY`], too.
+    speaker_deadlines: DeadlineQueue,
     statistics: statistics::Schedule,
     events: EventQueue,
     counters: Counters,
@@ -126,6 +134,8 @@ impl Engine {
         let sessions = config.max_sessions as usize;
         let mut session_deadlines = DeadlineQueue::default();
         session_deadlines.reserve(sessions);
+        let mut report_deadlines = DeadlineQueue::default();
+        report_deadlines.reserve(sessions);
         Self {
             sessions: Slab::new(),
             by_id: HashMap::with_hasher(hash.clone()),
@@ -135,7 +145,9 @@ impl Engine {
             used_native: HashSet::with_hasher(hash),
             plain_limiter: PlainLimiter::new(random.next()),
             session_deadlines,
+            report_deadlines,
             room_deadlines: DeadlineQueue::default(),
+            speaker_deadlines: DeadlineQueue::default(),
             statistics: statistics::Schedule::default(),
             events: EventQueue::default(),
             counters: Counters::default(),
@@ -203,17 +215,37 @@ impl Engine {
         while let Some(room) = self.room_deadlines.pop_due(now) {
             self.room_timeout(room, now, out);
         }
-        if self.statistics.due_at() <= now {
+        let soon = now + EARLY;
+        while let Some(session) = self.report_deadlines.pop_due(soon) {
+            self.session_reports(session, now, out);
+        }
+        while let Some(room) = self.speaker_deadlines.pop_due(soon) {
+            self.room_speakers(room, now);
+        }
+        if self.statistics.due_at() <= soon {
             self.collect_statistics(now);
         }
     }
 
     /// When [`Self::handle_timeout`] is to be called; [`Timestamp::NEVER`] when nothing waits.
     pub fn poll_timeout(&self) -> Timestamp {
-        self.session_deadlines
-            .earliest()
-            .min(self.room_deadlines.earliest())
-            .min(self.statistics.due_at())
+        self.exactly_due().min(self.early_due())
+    }
+
+    /// Whether [`Self::handle_timeout`] has something to do in a turn that takes place anyway: also
+    /// what would soon make one of its own.
+    #[inline]
+    pub fn has_due(&self, now: Timestamp) -> bool {
+        self.exactly_due() <= now || self.early_due() <= now + EARLY
+    }
+
+    fn exactly_due(&self) -> Timestamp {
+        self.session_deadlines.earliest().min(self.room_deadlines.earliest())
+    }
+
+    fn early_due(&self) -> Timestamp {
+        let lists = self.report_deadlines.earliest().min(self.speaker_deadlines.earliest());
+        lists.min(self.statistics.due_at())
     }
 
     /// The next event for the agent.
@@ -256,6 +288,7 @@ impl Engine {
     /// Brings a session's timer forward to its next deadline.
     fn reschedule(&mut self, key: usize) {
         self.session_deadlines.set(key, self.sessions[key].due_at());
+        self.report_deadlines.set(key, self.sessions[key].reports_due_at());
     }
 }
 

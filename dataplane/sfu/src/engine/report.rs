@@ -31,7 +31,7 @@ const INTERVAL: Duration = Duration::from_secs(1);
 /// for each of them costs more than they do.
 const TOGETHER: Duration = Duration::from_millis(50);
 
-/// When a session that reports now does so again.
+/// When a session whose report is due now is to report again.
 pub(super) fn next_at(now: Timestamp) -> Timestamp {
     (now + INTERVAL).aligned(TOGETHER)
 }
@@ -77,16 +77,20 @@ impl Peer {
 }
 
 impl Engine {
-    /// Sends what publishers wait for: arrivals, missing packets, key frame requests.
-    pub(super) fn send_feedback<T: Transmit>(&mut self, key: usize, now: Timestamp, out: &mut T) {
+    /// Tells a publisher what arrived, if that is due by `soon`.
+    pub(super) fn send_transport_feedback<T: Transmit>(
+        &mut self,
+        key: usize,
+        soon: Timestamp,
+        out: &mut T,
+    ) {
         let session = &mut self.sessions[key];
         let peer = &mut self.rooms[session.room].peers[session.peer];
         if !peer.is_reachable() {
             return;
         }
         let sender_ssrc = peer.rtcp_ssrc;
-        let round_trip = session.round_trip();
-        if let Some(arrivals) = session.arrivals.as_mut().filter(|it| it.due_at() <= now) {
+        if let Some(arrivals) = session.arrivals.as_mut().filter(|it| it.due_at() <= soon) {
             let mut times = [Timestamp::NEVER; SPAN];
             if let Some((first, count)) = arrivals.take(&mut times) {
                 let media_ssrc = session.streams.first().map_or(0, |stream| stream.ssrc);
@@ -112,6 +116,16 @@ impl Engine {
                 }
             }
         }
+    }
+
+    /// Asks a publisher for what is due: missing packets, key frames.
+    pub(super) fn send_requests<T: Transmit>(&mut self, key: usize, now: Timestamp, out: &mut T) {
+        let session = &mut self.sessions[key];
+        let peer = &mut self.rooms[session.room].peers[session.peer];
+        if !peer.is_reachable() {
+            return;
+        }
+        let (sender_ssrc, round_trip) = (peer.rtcp_ssrc, session.round_trip());
         for producer in session.producers.iter_mut().flatten() {
             for layer in &mut producer.layers {
                 let mut numbers = [0; MAX_NACKS];

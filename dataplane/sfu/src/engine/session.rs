@@ -306,15 +306,16 @@ impl Session {
         self.producers[kind as usize].as_deref_mut()
     }
 
-    /// When its next timer is due.
-    pub(crate) fn due_at(&self) -> Timestamp {
+    /// When something is to be told to it that may also come a little earlier.
+    pub(crate) fn reports_due_at(&self) -> Timestamp {
         let arrivals = self.arrivals.as_ref().map_or(Timestamp::NEVER, Arrivals::due_at);
+        arrivals.min(self.reports_at)
+    }
+
+    /// When its next other timer is due.
+    pub(crate) fn due_at(&self) -> Timestamp {
         let producers = self.producers.iter().flatten();
         let feedback = producers.map(|producer| producer.feedback_due_at()).min();
-        self.expires_at()
-            .min(arrivals)
-            .min(feedback.unwrap_or(Timestamp::NEVER))
-            .min(self.reports_at)
-            .min(self.flow_at)
+        self.expires_at().min(feedback.unwrap_or(Timestamp::NEVER)).min(self.flow_at)
     }
 }

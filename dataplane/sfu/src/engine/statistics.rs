@@ -1,5 +1,5 @@
-//! What is told of sessions: their state, and their quality every 2 s. A twentieth of them is
-//! looked at every 100 ms, so that many sessions make no pause.
+//! What is told of sessions: their state, and their quality every 2 s. Many sessions are looked at
+//! in several turns of that time, so that they make no pause.
 
 use std::time::Duration;
 
@@ -11,13 +11,15 @@ use hype_protocol::unit::Bitrate;
 use crate::event::Event;
 use crate::time::Timestamp;
 
-use super::Engine;
 use super::session::{Quality, Session};
+use super::{EARLY, Engine};
 
-/// Turns until each session was looked at.
+/// How often each session is looked at.
+const ROUND: Duration = Duration::from_secs(2);
+/// The most turns of a round; there are fewer when one turn of [`TOGETHER`] sessions is enough.
 const TURNS: usize = 20;
-/// Between two turns: each session's turn comes every 2 s.
-const TURN: Duration = Duration::from_millis(100);
+/// Sessions that are looked at in one turn without a noticeable pause: about 10 us.
+const TOGETHER: usize = 64;
 /// The most sessions in one message.
 const MAX_STATS: usize = 500;
 
@@ -26,11 +28,13 @@ const MAX_STATS: usize = 500;
 pub(super) struct Schedule {
     due_at: Timestamp,
     turn: usize,
+    /// Of this round.
+    turns: usize,
 }
 
 impl Default for Schedule {
     fn default() -> Self {
-        Self { due_at: Timestamp::NEVER, turn: 0 }
+        Self { due_at: Timestamp::NEVER, turn: 0, turns: 1 }
     }
 }
 
@@ -42,7 +46,7 @@ impl Schedule {
     /// There is a session.
     pub(super) fn start(&mut self, now: Timestamp) {
         if self.due_at == Timestamp::NEVER {
-            self.due_at = now + TURN;
+            (self.due_at, self.turn) = (now + ROUND / 2, 0);
         }
     }
 
@@ -54,11 +58,17 @@ impl Schedule {
 
 impl Engine {
     pub(super) fn collect_statistics(&mut self, now: Timestamp) {
-        let turn = self.statistics.turn;
-        self.statistics.turn = (turn + 1) % TURNS;
-        self.statistics.due_at = now + TURN;
+        let keys = self.session_keys();
+        let schedule = &mut self.statistics;
+        if schedule.turn == 0 {
+            schedule.turns = keys.div_ceil(TOGETHER).clamp(1, TURNS);
+        }
+        let (turn, turns) = (schedule.turn, schedule.turns);
+        schedule.turn = (turn + 1) % turns;
+        // It may have been called that much too early.
+        schedule.due_at = now + EARLY + ROUND / u32::try_from(turns).unwrap_or(1);
         let mut all = Vec::new();
-        for key in (turn..self.session_keys()).step_by(TURNS) {
+        for key in (turn..keys).step_by(turns) {
             let Some(session) = self.sessions.get_mut(key).filter(|it| it.connected) else {
                 continue;
             };

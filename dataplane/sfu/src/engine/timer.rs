@@ -12,7 +12,7 @@ use crate::room::remote::Publisher;
 use crate::time::Timestamp;
 use crate::transmit::Transmit;
 
-use super::Engine;
+use super::{EARLY, Engine};
 
 /// Between two looks at which layers flow.
 const FLOW_INTERVAL: Duration = Duration::from_millis(250);
@@ -29,15 +29,26 @@ impl Engine {
         if session.flow_at <= now {
             self.look_after_producers(key, now);
         }
-        self.send_feedback(key, now, out);
-        let session = &mut self.sessions[key];
-        if session.reports_at <= now {
-            session.reports_at = super::report::next_at(now);
-            self.send_reports(key, now, out);
-        }
+        self.send_requests(key, now, out);
         // Whatever could not be done now is tried again a little later, never in this turn.
         let due = self.sessions[key].due_at().max(now + RETRY);
         self.session_deadlines.set(key, due);
+    }
+
+    /// Tells a session what is told regularly.
+    pub(super) fn session_reports<T: Transmit>(&mut self, key: usize, now: Timestamp, out: &mut T) {
+        let soon = now + EARLY;
+        let Some(session) = self.sessions.get_mut(key) else { return };
+        let reports = session.reports_at <= soon;
+        if reports {
+            session.reports_at = super::report::next_at(soon);
+        }
+        self.send_transport_feedback(key, soon, out);
+        if reports {
+            self.send_reports(key, now, out);
+        }
+        let due = self.sessions[key].reports_due_at().max(soon + RETRY);
+        self.report_deadlines.set(key, due);
     }
 
     /// Ends producers that fell silent, and moves viewers to layers that flow.
@@ -69,20 +80,27 @@ impl Engine {
     }
 
     pub(super) fn room_timeout<T: Transmit>(&mut self, key: usize, now: Timestamp, out: &mut T) {
-        let Some(room) = self.rooms.get_mut(key) else { return };
-        let id = room.id;
-        if room.speakers_due(now) <= now
-            && let Some(speakers) = room.take_speakers(now)
-        {
-            self.emit(Event::Speakers { room: id, speakers });
-        }
-        let room = &self.rooms[key];
+        let Some(room) = self.rooms.get(key) else { return };
         if room.shared.as_ref().is_some_and(|shared| shared.due_at <= now) {
             self.tell_parts(key, now, out);
         }
         let room = &self.rooms[key];
         let told = room.shared.as_ref().map_or(Timestamp::NEVER, |shared| shared.due_at);
-        let due = room.speakers_due(now).min(told.max(now + RETRY));
-        self.room_deadlines.set(key, due);
+        self.room_deadlines.set(key, told.max(now + RETRY));
+        self.speaker_deadlines.set_earlier(key, room.speakers_due(now));
+    }
+
+    /// Tells who speaks in a room, if that has changed.
+    pub(super) fn room_speakers(&mut self, key: usize, now: Timestamp) {
+        let soon = now + EARLY;
+        let Some(room) = self.rooms.get_mut(key) else { return };
+        let id = room.id;
+        if room.speakers_due(now) <= soon
+            && let Some(speakers) = room.take_speakers(now)
+        {
+            self.emit(Event::Speakers { room: id, speakers });
+        }
+        let due = self.rooms[key].speakers_due(now).max(soon + RETRY);
+        self.speaker_deadlines.set(key, due);
     }
 }

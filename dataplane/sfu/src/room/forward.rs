@@ -13,7 +13,7 @@ use crate::wire::rtp;
 use super::header::AudioFields;
 use super::peer::{Peer, payload_type};
 use super::picture::Picture;
-use super::picture_copy::PictureCopy;
+use super::picture_copy::{PictureCopy, Plaintext};
 use super::retransmission::{PacketCache, Record};
 use super::viewer::{Extra, SoundPacket, VideoPacket};
 
@@ -27,7 +27,7 @@ impl Peer {
         &mut self,
         slot: u8,
         packet: &VideoPacket<'_>,
-        payload: &[u8],
+        plaintext: &mut Plaintext,
         now: Timestamp,
         counters: &mut Counters,
         out: &mut T,
@@ -54,6 +54,7 @@ impl Peer {
         consumer.current = Some(packet.layer);
         let offsets = flow.pictures.place(&packet.picture, place.first, packet.newest);
         let buffer = out.reserve().ok_or(DropReason::TransmitFull)?;
+        let payload_len = plaintext.payload_len();
         let copy = PictureCopy {
             fields: rtp::Outgoing {
                 payload_type,
@@ -66,15 +67,14 @@ impl Peer {
             ids: &self.extensions,
             mid: &consumer.mid,
             extra: &packet.extra,
-            original: None,
-            payload,
+            plaintext,
             picture: &packet.picture,
             offsets: &offsets,
         };
         let number = &mut self.transport_sequence;
         let len = copy.seal(outbound, &mut flow.stream, place.index, number, buffer)?;
         out.commit(len, destination);
-        flow.sent.note(payload.len());
+        flow.sent.note(payload_len);
         self.bytes_out += len as u64;
         counters.sent(len);
         counters.forwarded += 1;
@@ -135,6 +135,8 @@ impl Peer {
                 .map_err(|_| DropReason::PayloadMalformed)?
         };
         let payload_type = rtx.ok_or(DropReason::RtxUnknown)?;
+        let original = (record.place.index & 0xffff) as u16;
+        let mut plaintext = Plaintext::new(Some(original), payload)?;
         let flow = consumer.flow.as_mut().ok_or(DropReason::NotWatched)?;
         let index = flow.rtx_next;
         flow.rtx_next += 1;
@@ -151,8 +153,7 @@ impl Peer {
             ids: &self.extensions,
             mid: &consumer.mid,
             extra: &extra,
-            original: Some((record.place.index & 0xffff) as u16),
-            payload,
+            plaintext: &mut plaintext,
             picture: &picture,
             offsets: &record.offsets,
         };

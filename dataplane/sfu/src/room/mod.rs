@@ -12,7 +12,7 @@ pub(crate) mod layer_selector;
 pub(crate) mod part;
 pub(crate) mod peer;
 pub(crate) mod picture;
-mod picture_copy;
+pub(crate) mod picture_copy;
 pub(crate) mod producer;
 pub(crate) mod remote;
 pub(crate) mod retransmission;

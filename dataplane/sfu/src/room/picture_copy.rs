@@ -19,6 +19,40 @@ const STEP: usize = 16;
 /// by IPv6. What fits into IPv6's least MTU (1232 bytes, which are 77 steps) still does when padded.
 const LARGEST: usize = 1440;
 
+/// What all copies of one packet are sealed from, with room for padding: only a viewer's own numbers
+/// and padding are written anew for each of them.
+pub(crate) struct Plaintext {
+    bytes: [u8; MAX_DATAGRAM],
+    /// Without padding.
+    len: usize,
+    /// Where the payload begins: behind the original sequence number of a retransmission.
+    start: usize,
+}
+
+impl Plaintext {
+    /// Of a packet, or of its retransmission if it has an `original` sequence number, which stands
+    /// before the payload (RFC 4588 §4).
+    ///
+    /// # Errors
+    /// [`DropReason::Oversize`] when it cannot fit into a datagram.
+    pub(crate) fn new(original: Option<u16>, payload: &[u8]) -> Result<Self, DropReason> {
+        let original = original.map(u16::to_be_bytes);
+        let original = original.as_ref().map_or(&[][..], |number| &number[..]);
+        let (start, len) = (original.len(), original.len() + payload.len());
+        let mut bytes = [0; MAX_DATAGRAM];
+        let place = bytes.get_mut(..len).ok_or(DropReason::Oversize)?;
+        let (number, rest) = place.split_at_mut(start);
+        number.copy_from_slice(original);
+        rest.copy_from_slice(payload);
+        Ok(Self { bytes, len, start })
+    }
+
+    /// Bytes of the payload itself.
+    pub(crate) fn payload_len(&self) -> usize {
+        self.len - self.start
+    }
+}
+
 /// What a copy is made of.
 pub(super) struct PictureCopy<'a> {
     pub(super) fields: rtp::Outgoing,
@@ -26,9 +60,7 @@ pub(super) struct PictureCopy<'a> {
     pub(super) ids: &'a HeaderExtensions,
     pub(super) mid: &'a [u8],
     pub(super) extra: &'a Extra<'a>,
-    /// Of a retransmission: the sequence number under which it was sent first.
-    pub(super) original: Option<u16>,
-    pub(super) payload: &'a [u8],
+    pub(super) plaintext: &'a mut Plaintext,
     pub(super) picture: &'a Picture,
     pub(super) offsets: &'a Offsets,
 }
@@ -40,7 +72,7 @@ impl PictureCopy<'_> {
     /// # Errors
     /// Why it cannot be sent.
     pub(super) fn seal(
-        &self,
+        self,
         outbound: &Outbound,
         stream: &mut impl UsedIndices,
         index: u64,
@@ -48,23 +80,15 @@ impl PictureCopy<'_> {
         out: &mut [u8],
     ) -> Result<usize, DropReason> {
         let header = self.write_header(transport_sequence, out).ok_or(DropReason::Oversize)?;
-        // RFC 4588 §4: before the payload the original sequence number; padding of its own behind.
-        let original = self.original.map(u16::to_be_bytes);
-        let original = original.as_ref().map_or(&[][..], |number| &number[..]);
-        let padding = if self.payload.is_empty() {
-            0
-        } else {
-            padding(header + original.len() + self.payload.len() + outbound.rtp_overhead())
-        };
-        let mut plaintext = [0; MAX_DATAGRAM];
-        let len = original.len() + self.payload.len() + padding;
-        let plaintext = plaintext.get_mut(..len).ok_or(DropReason::Oversize)?;
-        let (number, rest) = plaintext.split_at_mut(original.len());
-        number.copy_from_slice(original);
-        let (payload, behind) = rest.split_at_mut(self.payload.len());
-        payload.copy_from_slice(self.payload);
-        self.picture.write(payload, self.offsets);
-        if let Some(last) = behind.last_mut() {
+        let Self { plaintext, picture, offsets, .. } = self;
+        let (start, end) = (plaintext.start, plaintext.len);
+        let padding =
+            if start == end { 0 } else { padding(header + end + outbound.rtp_overhead()) };
+        let plaintext = plaintext.bytes.get_mut(..end + padding).ok_or(DropReason::Oversize)?;
+        picture.write(&mut plaintext[start..end], offsets);
+        if let Some((last, zeros)) = plaintext[end..].split_last_mut() {
+            // The copy before may have had less of it.
+            zeros.fill(0);
             *last = (padding & 0xff) as u8;
             rtp::set_padding(out);
         }

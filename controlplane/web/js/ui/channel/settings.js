@@ -19,13 +19,11 @@ export function openChannelSettings(channel, start = null) {
     { id: "overview", label: "Overview", icon: "settings", make: (done) => overview(channel.id, done) },
     { id: "permissions", label: "Permissions", icon: "shield", make: () => overwrites(channel.id) },
   ];
-  const close = openTabs({ title: channel.name, tabs, testid: "channel-settings", start });
   const off = on(["guilds"], () => {
     const current = findChannel(channel.id);
-    if (current && mayIn(current, P.MANAGE_CHANNELS)) return;
-    off();
-    close();
+    if (!current || !mayIn(current, P.MANAGE_CHANNELS)) close();
   });
+  const close = openTabs({ title: channel.name, tabs, testid: "channel-settings", start, onClose: off });
 }
 
 function overview(channelId, close) {

@@ -22,7 +22,7 @@ const WORDS = {
   "role.update": "changed the role",
   "role.delete": "deleted the role",
   "member.roles": "changed the roles of",
-  "member.voice": "changed in voice",
+  "member.voice": "changed the voice of",
   "member.kick": "kicked",
   "member.ban": "banned",
   "member.unban": "lifted the ban of",

@@ -6,7 +6,6 @@ import { select } from "../dialogs.js";
 
 const DAY = new Intl.DateTimeFormat(undefined, { day: "numeric", month: "short", timeZone: "UTC" });
 const NUMBER = new Intl.NumberFormat();
-const DAY_MS = 86_400_000;
 
 /** What is drawn: the field of a day, its heading, and its sum or most. */
 const FIGURES = [
@@ -27,8 +26,8 @@ export function insights(guildId) {
     const own = (turn += 1);
     fill(body, h("p", { class: "muted", role: "status" }, "Counting…"));
     try {
-      const answer = await request("GET", `/guilds/${guildId}/insights?days=${days.value}`);
-      if (own === turn) fill(body, charts(answer.days ?? answer));
+      const counted = await request("GET", `/guilds/${guildId}/insights?days=${days.value}`);
+      if (own === turn) fill(body, charts(counted));
     } catch (error) {
       if (own === turn) fill(body, h("p", { class: "form-error", role: "alert" }, error.message));
     }
@@ -40,19 +39,15 @@ export function insights(guildId) {
 
 function charts(days) {
   if (days.length === 0) return h("p", { class: "empty muted" }, "Nothing was counted in this time.");
-  return FIGURES.filter(([field]) => days.some((day) => field in day)).map(([field, label, kind]) => chart(days, field, label, kind));
-}
-
-function dayOf(day) {
-  return typeof day.day === "number" ? new Date(day.day * DAY_MS) : new Date(day.day ?? day.date);
+  return FIGURES.map(([field, label, kind]) => chart(days, field, label, kind));
 }
 
 function chart(days, field, label, kind) {
-  const values = days.map((day) => Number(day[field] ?? 0));
+  const values = days.map((day) => day[field]);
   const most = Math.max(...values, 1);
   const total = kind === "sum" ? values.reduce((sum, value) => sum + value, 0) : Math.max(...values);
   const bars = days.map((day, index) => {
-    const bar = h("i", { title: `${DAY.format(dayOf(day))}: ${NUMBER.format(values[index])}` });
+    const bar = h("i", { title: `${DAY.format(new Date(day.begins_at_ms))}: ${NUMBER.format(values[index])}` });
     bar.style.setProperty("--part", String(values[index] / most));
     return bar;
   });
@@ -62,6 +57,6 @@ function chart(days, field, label, kind) {
     { class: "chart", role: "img", "aria-label": words },
     h("figcaption", null, h("span", null, label), h("b", null, NUMBER.format(total)), h("span", { class: "muted" }, kind === "sum" ? "in all" : "at most")),
     h("div", { class: "chart-bars", "aria-hidden": "true" }, bars),
-    h("div", { class: "chart-scale muted", "aria-hidden": "true" }, h("span", null, DAY.format(dayOf(days[0]))), h("span", null, DAY.format(dayOf(days.at(-1))))),
+    h("div", { class: "chart-scale muted", "aria-hidden": "true" }, h("span", null, DAY.format(new Date(days[0].begins_at_ms))), h("span", null, DAY.format(new Date(days.at(-1).begins_at_ms)))),
   );
 }

@@ -17,15 +17,19 @@ const COLOURS = [
 export function roleEditor(guildId, roleId) {
   const element = h("div", { class: "settings" });
   let sign = null;
+  let name = null;
 
   function render() {
     const guild = state.guilds.get(guildId);
     const role = guild?.roles.find((one) => one.id === roleId);
     if (!role) return;
-    // Made anew only when something changed, so that a name that is being typed stays.
+    // Made anew only when something changed; a name that is being typed stays even then.
     const next = JSON.stringify([role.name, role.color, role.permissions, rules(guild, role), String(inGuild(guild, state.user.id))]);
     if (next === sign) return;
     const focused = element.querySelector(":focus")?.dataset.testid;
+    const typed = element.querySelector('[data-testid="role-name"]')?.value;
+    const kept = typed !== undefined && typed !== name ? typed : role.name;
+    name = role.name;
     sign = next;
     const may = rules(guild, role) || guild.owner_id === state.user.id;
     const everyone = role.id === guildId;
@@ -33,7 +37,7 @@ export function roleEditor(guildId, roleId) {
       element,
       !may && h("p", { class: "notice" }, "This role is not below your own highest one: you can look at it, but not change it."),
       everyone && h("p", { class: "muted" }, "These hold for everyone in the guild. Other roles add to them, and channels may differ."),
-      !everyone && look(guild, role, may),
+      !everyone && look(guild, role, may, kept),
       permissions(guild, role, may),
       !everyone && may && end(guild, role),
     );
@@ -44,8 +48,8 @@ export function roleEditor(guildId, roleId) {
   return { id: roleId, element, stop: on(["guilds"], render) };
 }
 
-function look(guild, role, may) {
-  const name = h("input", { type: "text", required: true, maxlength: 64, value: role.name, disabled: !may, "data-testid": "role-name" });
+function look(guild, role, may, shownName) {
+  const name = h("input", { type: "text", required: true, maxlength: 64, value: shownName, disabled: !may, "data-testid": "role-name" });
   const own = h("input", { type: "color", class: "colour-own", value: hexColour(role.color), disabled: !may, "aria-label": "Another colour", title: "Another colour", onChange: () => paint(own.value) });
   const paint = (value) => told(() => request("PATCH", `/guilds/${guild.id}/roles/${role.id}`, { color: Number.parseInt(value.slice(1), 16) })).catch(() => null);
   const swatches = COLOURS.map(([value, label]) => {

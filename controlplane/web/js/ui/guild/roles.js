@@ -4,6 +4,7 @@ import { h, keyed, fill, setAttribute } from "../../dom.js";
 import { icon } from "../../icons.js";
 import { state, on } from "../../store.js";
 import { call as request, newKey } from "../../api.js";
+import { setRole } from "../../events.js";
 import { rules } from "../../permissions.js";
 import { told } from "../people.js";
 import { roleDot } from "../role_sign.js";
@@ -21,6 +22,7 @@ export function roles(guildId) {
   async function create() {
     const role = await request("POST", `/guilds/${guildId}/roles`, { name: "New role" }, { key: newKey() });
     chosen = role.id;
+    setRole(role);
     render();
   }
 
@@ -38,9 +40,8 @@ export function roles(guildId) {
     keyed(list, guild.roles, (role) => role.id, row, (node, role) => update(node, role, guild));
     const role = guild.roles.find((one) => one.id === chosen);
     if (!role && guild.roles.length > 0 && chosen !== guildId) {
-      // The one that was being made is not told of yet, or it was deleted.
-      if (editor?.id === chosen) chosen = guildId;
-      else return;
+      // It was deleted.
+      chosen = guildId;
       return render();
     }
     if (role && editor?.id !== role.id) {
@@ -60,7 +61,7 @@ export function roles(guildId) {
         render();
       },
     });
-    const arrow = (name, label, by) => h("button", { class: "ghost small", type: "button", "aria-label": label, title: label, onClick: () => told(() => shift(pick.role, by)).catch(() => null) }, icon(name));
+    const arrow = (name, label, by) => h("button", { class: "ghost small", type: "button", "data-testid": `role-${name}-${role.id}`, "aria-label": label, title: label, onClick: () => told(() => shift(pick.shown, by)).catch(() => null) }, icon(name));
     const [up, down] = [arrow("up", "Higher", -1), arrow("down", "Lower", 1)];
     const node = h("div", { class: "role-row" }, pick, up, down);
     node.parts = { pick, up, down };
@@ -69,7 +70,7 @@ export function roles(guildId) {
 
   function update(node, role, guild) {
     const { pick, up, down } = node.parts;
-    pick.role = role;
+    pick.shown = role;
     setAttribute(pick, "aria-pressed", String(role.id === chosen));
     const index = guild.roles.indexOf(role);
     const everyone = role.id === guildId;

@@ -34,11 +34,9 @@ export function hasGuildSettings(guild) {
 export function openGuildSettings(guild, start = null) {
   const tabs = tabsOf(guild);
   if (tabs.length === 0) return;
-  const close = openTabs({ title: guild.name, tabs, testid: "guild-settings", start });
   const off = on(["guilds"], () => {
     const current = state.guilds.get(guild.id);
-    if (current && tabsOf(current).length > 0) return;
-    off();
-    close();
+    if (!current || tabsOf(current).length === 0) close();
   });
+  const close = openTabs({ title: guild.name, tabs, testid: "guild-settings", start, onClose: off });
 }

@@ -1,5 +1,5 @@
-//! io_uring back end: SINGLE_ISSUER and DEFER_TASKRUN, one multishot RECVMSG a socket into a ring
-//! of provided buffers (with UDP GRO), SEND with address, or SENDMSG with UDP GSO for several packets
+//! io_uring back end: SINGLE_ISSUER and DEFER_TASKRUN, one multishot RECVMSG a socket and turn into a
+//! ring of provided buffers (with UDP GRO), SEND with address, or SENDMSG with UDP GSO for several packets
 //! of one size and destination; one io_uring_enter(2) a turn. The ring is made on the thread that
 //! uses it and never leaves it.
 
@@ -26,11 +26,12 @@ use train::Train;
 use transmit::TransmitBuffers;
 use user_data::Request;
 
-/// Submissions that wait for one enter: a send for every buffer, a receive for every socket, the
-/// wake.
-const SUBMISSIONS: u32 = 1024;
+/// Submissions of one enter: more take more of them. The queue goes round, so a longer one would
+/// find its entries cold each time, which costs a lone packet's copies a tenth.
+const SUBMISSIONS: u32 = 128;
 /// Completions: more than there are buffers of both kinds, so that the queue cannot overflow.
-const COMPLETIONS: u32 = 2048;
+const COMPLETIONS: u32 = 4096;
+const _: () = assert!(COMPLETIONS > (transmit::COUNT + receive_buffers::COUNT) as u32);
 
 /// The back end.
 #[derive(Debug)]
@@ -54,6 +55,8 @@ struct Arrived {
 pub struct Queue {
     ring: IoUring,
     transmit: TransmitBuffers,
+    /// What is committed belongs to a turn of one datagram: it meets no company any more.
+    lone: bool,
     arrived: VecDeque<Arrived>,
     /// Which sockets have a multishot receive in the kernel.
     armed: Vec<bool>,
@@ -94,6 +97,7 @@ impl Uring {
         let queue = Queue {
             ring,
             transmit: TransmitBuffers::new()?,
+            lone: false,
             arrived: VecDeque::with_capacity(usize::from(receive_buffers::COUNT)),
             armed: vec![false; sockets.len()],
             wake_armed: false,
@@ -104,7 +108,8 @@ impl Uring {
             broken: None,
         };
         let mut uring = Self { queue, buffers };
-        // A kernel that lacks an operation says so now, while there is another back end to take.
+        // What forbids an operation says so now, while there is another back end to take; a kernel
+        // that made this ring has all of them.
         uring.queue.arm();
         uring.queue.enter(0, None)?;
         uring.queue.reap();
@@ -147,10 +152,14 @@ impl DatagramIo for Uring {
                 Some(filled) if filled.payload.is_empty() => {
                     let Filled { source, payload, .. } = filled;
                     self.queue.counters.received += 1;
+                    self.queue.lone = false;
                     deliver(Datagram { local: arrived.local, source, payload }, &mut self.queue);
                     delivered += 1;
                 }
                 Some(Filled { source, payload, segment }) => {
+                    self.queue.lone = payload.len() <= segment
+                        && self.queue.arrived.is_empty()
+                        && self.queue.transmit.trains.len() == 0;
                     for payload in payload.chunks_mut(segment) {
                         self.queue.counters.received += 1;
                         self.queue.counters.received_bytes += payload.len() as u64;
@@ -164,6 +173,7 @@ impl DatagramIo for Uring {
             self.buffers.give(arrived.buffer);
             given = true;
         }
+        self.queue.lone = false;
         if given {
             self.buffers.publish();
         }
@@ -173,8 +183,8 @@ impl DatagramIo for Uring {
     fn wait(&mut self, timeout: Option<Duration>) -> io::Result<()> {
         let queue = &mut self.queue;
         queue.reap();
-        queue.arm();
         queue.submit_trains();
+        queue.arm();
         let work_left = !queue.arrived.is_empty() || timeout == Some(Duration::ZERO);
         // Sends complete while they are submitted, and each counts as a completion: the sleep ends
         // with the first one beyond them.
@@ -213,6 +223,10 @@ impl TransmitQueue for Queue {
         if !known || !self.transmit.commit(len, local, remote) {
             self.counters.send_failed += 1;
         }
+        if self.lone && self.transmit.trains.len() >= BATCH {
+            // The first of a large room need not wait for the last.
+            self.flush();
+        }
     }
 
     fn flush(&mut self) {
@@ -246,8 +260,8 @@ impl Queue {
         }
     }
 
-    /// Puts a request into the submission queue. It has room for all buffers and receives, so it is
-    /// full only when the kernel refused the last enter; then one more is tried.
+    /// Puts a request into the submission queue; what is in a full one is submitted first. It fails
+    /// only when the kernel refuses that.
     fn push(&mut self, entry: &squeue::Entry) -> Result<(), SubmissionsFull> {
         for _ in 0..2 {
             // SAFETY: what the entry points to (a transmit buffer until its completion, the boxed
@@ -263,8 +277,29 @@ impl Queue {
         Err(SubmissionsFull)
     }
 
-    /// Arms every receive and the wake poll that is not in the kernel. A multishot request ends by
-    /// itself, for instance when all buffers are in use.
+    /// The same for two of which the second waits for the first: the kernel must get them together.
+    fn push_both(
+        &mut self,
+        first: &squeue::Entry,
+        second: &squeue::Entry,
+    ) -> Result<(), SubmissionsFull> {
+        for _ in 0..2 {
+            // SAFETY: as in `push`.
+            let pushed =
+                unsafe { self.ring.submission().push_multiple(&[first.clone(), second.clone()]) };
+            if pushed.is_ok() {
+                return Ok(());
+            }
+            if let Err(error) = self.enter(0, None) {
+                self.broken = Some(error);
+            }
+        }
+        Err(SubmissionsFull)
+    }
+
+    /// Arms every receive and the wake poll that is not in the kernel. A receive waits until its
+    /// socket has something, takes all of it, and ends; it is armed again behind the turn's sends: as
+    /// long as somebody waits at a socket, every packet that it has sent wakes him in vain.
     fn arm(&mut self) {
         for local in 0..self.armed.len() {
             if self.armed[local] {
@@ -272,14 +307,16 @@ impl Queue {
             }
             let local = u8::try_from(local).expect("at most MAX_SOCKETS");
             let header: *const libc::msghdr = &raw const *self.message_header;
-            let entry = opcode::RecvMsgMulti::new(
-                types::Fixed(u32::from(local)),
-                header,
-                receive_buffers::GROUP,
-            )
-            .build()
-            .user_data(user_data::receive(local));
-            self.armed[usize::from(local)] = self.push(&entry).is_ok();
+            let socket = types::Fixed(u32::from(local));
+            let ready = opcode::PollAdd::new(socket, libc::POLLIN as u32)
+                .build()
+                .flags(squeue::Flags::IO_LINK | squeue::Flags::SKIP_SUCCESS)
+                .user_data(user_data::receive(local));
+            let entry = opcode::RecvMsgMulti::new(socket, header, receive_buffers::GROUP)
+                .flags(libc::MSG_DONTWAIT as u32)
+                .build()
+                .user_data(user_data::receive(local));
+            self.armed[usize::from(local)] = self.push_both(&ready, &entry).is_ok();
         }
         if !self.wake_armed {
             let entry = opcode::PollAdd::new(types::Fd(self.wake.as_raw_fd()), libc::POLLIN as u32)
@@ -385,7 +422,8 @@ impl Queue {
             return;
         }
         match -result {
-            ..=0 => {}
+            // It has taken all that was there, or had waited for a socket that failed.
+            ..=0 | libc::EAGAIN | libc::ECANCELED => {}
             libc::ENOBUFS => self.counters.receive_buffers_exhausted += 1,
             errno @ (libc::EINVAL | libc::EBADF | libc::ENOTSOCK | libc::EOPNOTSUPP) => {
                 self.broken = Some(io::Error::from_raw_os_error(errno));
