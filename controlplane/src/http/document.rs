@@ -48,7 +48,8 @@ impl<T: Codes> IntoResponses for Refused<T> {
         (name = "guilds", description = "Guilds, and what was changed in them."),
         (name = "members", description = "Who is in a guild, and who may not come back."),
         (name = "roles", description = "Named sets of permissions."),
-        (name = "channels", description = "Channels, what is said in them, and who is there."),
+        (name = "channels", description = "Channels, and who is there."),
+        (name = "messages", description = "What is said in channels, found again, and read."),
         (name = "voice", description = "Joining and leaving voice channels."),
         (name = "invites", description = "Ways into a guild."),
         (name = "operations", description = "For those who run the server.")

@@ -39,7 +39,7 @@ pub(super) struct PageQuery {
 ///
 /// Newest first. Without `before`, `after` and `around`, the newest of the channel.
 #[utoipa::path(
-    get, path = "/api/v1/channels/{channel}/messages", tag = "channels",
+    get, path = "/api/v1/channels/{channel}/messages", tag = "messages",
     params(("channel" = ChannelId, Path), PageQuery),
     responses((status = 200, body = Vec<Message>), Refused::<code::MissingPermission>)
 )]
@@ -72,7 +72,7 @@ pub(super) struct NewMessage {
 
 /// Send a message
 #[utoipa::path(
-    post, path = "/api/v1/channels/{channel}/messages", tag = "channels",
+    post, path = "/api/v1/channels/{channel}/messages", tag = "messages",
     params(("channel" = ChannelId, Path), IdempotencyKey),
     request_body = NewMessage,
     responses(
@@ -93,7 +93,7 @@ pub(super) async fn send(
 
 /// Edit one's own message
 #[utoipa::path(
-    patch, path = "/api/v1/channels/{channel}/messages/{message}", tag = "channels",
+    patch, path = "/api/v1/channels/{channel}/messages/{message}", tag = "messages",
     params(("channel" = ChannelId, Path), ("message" = MessageId, Path)),
     request_body = NewMessage,
     responses(
@@ -115,7 +115,7 @@ pub(super) async fn edit(
 ///
 /// One's own, or any with the right to manage messages.
 #[utoipa::path(
-    delete, path = "/api/v1/channels/{channel}/messages/{message}", tag = "channels",
+    delete, path = "/api/v1/channels/{channel}/messages/{message}", tag = "messages",
     params(("channel" = ChannelId, Path), ("message" = MessageId, Path)),
     responses((status = 204), Refused::<code::MissingPermission>)
 )]
@@ -140,7 +140,7 @@ pub(super) struct Read {
 ///
 /// A mark only goes forward; one's other clients hear of it.
 #[utoipa::path(
-    post, path = "/api/v1/channels/{channel}/read", tag = "channels",
+    post, path = "/api/v1/channels/{channel}/read", tag = "messages",
     params(("channel" = ChannelId, Path)),
     request_body = Read,
     responses((status = 204), Refused::<code::NotATextChannel>)
@@ -180,7 +180,7 @@ pub(super) struct SearchQuery {
 ///
 /// Newest first, in the channels that one sees. The next page comes by `before`.
 #[utoipa::path(
-    get, path = "/api/v1/guilds/{guild}/messages/search", tag = "guilds",
+    get, path = "/api/v1/guilds/{guild}/messages/search", tag = "messages",
     params(("guild" = GuildId, Path), SearchQuery),
     responses((status = 200, body = Vec<Message>), Refused::<code::MissingPermission>)
 )]
