@@ -66,7 +66,8 @@ impl Store {
             let mut query = QueryBuilder::<Any>::new("SELECT id, name FROM users WHERE id IN (");
             let mut list = query.separated(", ");
             for id in slice {
-                list.push_bind(key(id.0));
+                // A bound value would be written as `?`, which PostgreSQL does not know.
+                list.push(key(id.0));
             }
             query.push(")");
             for row in query.build().fetch_all(self.accounts().readers()).await? {
