@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs from Debian and crates.io what a verb of the Makefile needs; quick when it is there.
 #   setup.sh build   protoc, for the etcd client
-#   setup.sh test    build, and etcd, NATS, browsers and Node.js for the end-to-end tests
+#   setup.sh test    build, and etcd, PostgreSQL, NATS, browsers and Node.js for the end-to-end tests
 #   setup.sh deny    cargo-deny
 set -euo pipefail
 cd "$(dirname "$0")"
@@ -40,6 +40,8 @@ build() {
 
 tests() {
   need etcd etcd-server
+  # Its programs stand in a folder of the version's own; no cluster is made, tests make theirs.
+  ls /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1 || wanted+=(postgresql)
   need nats-server nats-server
   need chromium chromium
   need firefox-esr firefox-esr

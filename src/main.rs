@@ -43,6 +43,11 @@ enum Role {
     /// The configuration: check it, print what is in force, or see all that there is to set.
     #[command(subcommand)]
     Config(role::config::Command),
+    /// Where guilds are among the databases; moving one.
+    #[command(subcommand)]
+    Shard(role::shard::Command),
+    /// Brings the schemas of all databases up to date, and ends; replicas do it too at their start.
+    Migrate(role::config::Options),
     /// Loads a running Hype with native clients and checks what comes back.
     #[command(subcommand)]
     Bench(hype_bench::Bench),
@@ -82,6 +87,8 @@ fn run(arguments: Arguments) -> anyhow::Result<()> {
             Role::Node(options) => role::node::run(options).await,
             Role::Cert(command) => role::cert::run(&command),
             Role::Config(command) => role::config::run(command),
+            Role::Shard(command) => role::shard::run(command).await,
+            Role::Migrate(options) => role::shard::migrate(options).await,
             Role::Bench(bench) => hype_bench::run(bench).await,
             Role::BenchNode(options) => role::bench_node::run(options).await,
             Role::BenchFloor(options) => role::bench_floor::run(options).await,

@@ -17,10 +17,12 @@ use tokio::task::JoinSet;
 
 use crate::app::{App, Shared};
 use crate::config::roles::Role as Does;
-use crate::config::{self, Config};
+use crate::config::{self, Config, SealingKey};
 use crate::domain::audit;
+use crate::domain::auth::keys::{self, KeyRing};
 use crate::domain::auth::password::Passwords;
 use crate::domain::auth::token::Tokens;
+use crate::domain::search;
 use crate::event::{Bus, consumers, relay};
 use crate::gateway::Gateway;
 use crate::http::limit::Limits;
@@ -32,7 +34,7 @@ use crate::store::{self, Store};
 use crate::voice::{self, Voice};
 use crate::{Environment, Nodes, error};
 
-/// How often expired sign-ins and idempotency keys are forgotten.
+/// How often expired sign-ins, idempotency keys and old audit entries are forgotten.
 const CLEANING_PERIOD: Duration = Duration::from_secs(3600);
 /// When to try again to remove what was deleted, after the database failed.
 const DOOMED_RETRY: Duration = Duration::from_secs(5);
@@ -125,10 +127,6 @@ impl DataDir {
             Err(TryLockError::Error(source)) => Err(failed(source)),
         }
     }
-
-    fn file(&self, name: &str) -> PathBuf {
-        self.path.join(name)
-    }
 }
 
 /// This replica's identity, and the authority when its key is here.
@@ -182,6 +180,7 @@ pub async fn run(
         background.spawn(relay::run(app.store.clone(), app.bus.clone()));
         background.spawn(consumers::count(app.store.clone(), app.bus.clone()));
     }
+    background.spawn(tend_keys(Arc::clone(&app)));
     let tls = tls.map(|certificate| {
         let config = certificate.config();
         background.spawn(certificate.follow());
@@ -220,9 +219,6 @@ async fn build(
     data_dir: &DataDir,
     stopping: watch::Receiver<bool>,
 ) -> Result<Shared, Error> {
-    let token_path = data_dir.file("token.key");
-    let tokens = Tokens::open(&token_path, config.tokens)
-        .map_err(|source| Error::DataDir { path: token_path, source })?;
     let passwords = Passwords::new(&config.argon2)?;
     let store = Store::open(
         &config.store.accounts(&config.data_dir),
@@ -230,6 +226,14 @@ async fn build(
         Connections { sqlite_readers: config.store.readers, postgres: config.store.connections },
     )
     .await?;
+    let sealing = SealingKey::open(config.sealing_key.as_ref(), &data_dir.path)
+        .map_err(|source| Error::DataDir { path: data_dir.path.clone(), source })?;
+    let keys = KeyRing::open(store.clone(), sealing.clone(), config.tokens.access).await?;
+    let tokens = Tokens::new(keys, &sealing, config.tokens);
+    match store.index_messages(search::words_of).await? {
+        0 => {}
+        indexed => tracing::info!(indexed, "messages of an older release can be searched now"),
+    }
     let bus = Bus::open(&config.bus).await?;
     let Environment { coordination, nodes, metrics } = environment;
     let newest = store.newest_id().await?;
@@ -276,6 +280,17 @@ async fn build(
         authority,
         stopping,
     }))
+}
+
+/// Follows the keys of access tokens, which other replicas make too.
+async fn tend_keys(app: Shared) {
+    let mut period = tokio::time::interval(keys::PERIOD);
+    loop {
+        period.tick().await;
+        if let Err(cause) = app.tokens.keys().tend(unix_ms()).await {
+            tracing::warn!(%cause, "signing keys could not be read; those that are known go on");
+        }
+    }
 }
 
 async fn clean(app: Shared) {

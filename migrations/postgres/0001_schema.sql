@@ -212,7 +212,9 @@ CREATE TABLE consumed (
 -- The directory, beside the accounts. A row may be left over by a crash, but is never missing.
 CREATE TABLE guild_directory (
     guild_id       BIGINT NOT NULL PRIMARY KEY,
-    shard          BIGINT NOT NULL
+    shard          BIGINT NOT NULL,
+    -- 1 while it moves: nobody remembers the shard then.
+    moving         BIGINT NOT NULL DEFAULT 0
 );
 CREATE TABLE channel_directory (
     channel_id     BIGINT NOT NULL PRIMARY KEY,

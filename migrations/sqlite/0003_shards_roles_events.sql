@@ -207,19 +207,18 @@ CREATE TABLE consumed (
 );
 
 -- Full-text search: words without case and accents, and marks for guild, channel and author
--- (`domain/search.rs`). The rowid is the message's id.
+-- (`domain/search.rs`), with spaces between them; the tokenizer cuts nothing else that is a letter. The
+-- rowid is the message's id. Messages that are there already get their words at the next start.
 CREATE VIRTUAL TABLE message_words USING fts5 (
-    words, content = '', contentless_delete = 1, tokenize = 'unicode61'
+    words, content = '', contentless_delete = 1, tokenize = 'ascii'
 );
-INSERT INTO message_words (rowid, words)
-    SELECT id, char(57344) || 'g' || guild_id || ' ' || char(57344) || 'c' || channel_id || ' '
-               || char(57344) || 'a' || author_id || ' ' || content
-    FROM messages;
 
 -- The directory, beside the accounts. A row may be left over by a crash, but is never missing.
 CREATE TABLE guild_directory (
     guild_id       BIGINT NOT NULL PRIMARY KEY,
-    shard          BIGINT NOT NULL
+    shard          BIGINT NOT NULL,
+    -- 1 while it moves: nobody remembers the shard then.
+    moving         BIGINT NOT NULL DEFAULT 0
 );
 INSERT INTO guild_directory (guild_id, shard) SELECT id, 0 FROM guilds;
 CREATE TABLE channel_directory (

@@ -26,7 +26,8 @@ pub struct Options {
 }
 
 impl Options {
-    fn load(&self) -> Loaded {
+    /// The settings of the process that is meant, with all that is wrong with them.
+    pub fn load(&self) -> Loaded {
         let process =
             self.process.unwrap_or_else(|| match self.flags.load(Process::Up).settings.mode {
                 Mode::Production => Process::Control,

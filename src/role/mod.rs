@@ -7,6 +7,7 @@ pub mod cert;
 pub mod config;
 pub mod control;
 pub mod node;
+pub mod shard;
 pub mod up;
 
 use hype_node::io::IoKind;

@@ -3,8 +3,11 @@
 //! keeps, so that one index answers a search with all its filters.
 
 use hype_protocol::gateway::Message;
+use hype_protocol::id::{ChannelId, GuildId, UserId};
 use unicode_normalization::UnicodeNormalization;
 use unicode_normalization::char::is_combining_mark;
+
+pub use crate::store::search::Terms;
 
 /// Begins the words that nobody wrote. A private character, so that no database cuts words at it.
 const MARK: char = '\u{e000}';
@@ -17,6 +20,8 @@ pub fn words(text: &str) -> Vec<String> {
     let plain: String = text
         .nfkd()
         .filter(|character| !is_combining_mark(*character))
+        // Up and then down, since some letters have several lower-case forms (`ς` and `σ`).
+        .flat_map(char::to_uppercase)
         .flat_map(char::to_lowercase)
         .collect();
     plain
@@ -27,15 +32,34 @@ pub fn words(text: &str) -> Vec<String> {
         .collect()
 }
 
+fn guild_word(guild: GuildId) -> String {
+    format!("{MARK}g{guild}")
+}
+
+fn channel_word(channel: ChannelId) -> String {
+    format!("{MARK}c{channel}")
+}
+
+fn author_word(author: UserId) -> String {
+    format!("{MARK}a{author}")
+}
+
 /// Everything by which a message is found, separated by spaces.
 pub fn words_of(message: &Message) -> String {
     let mut found = vec![
-        format!("{MARK}g{}", message.guild_id),
-        format!("{MARK}c{}", message.channel_id),
-        format!("{MARK}a{}", message.author.id),
+        guild_word(message.guild_id),
+        channel_word(message.channel_id),
+        author_word(message.author.id),
     ];
     found.extend(words(&message.content));
     found.join(" ")
+}
+
+/// What a message must have to be found: each word, the author, and one of the channels.
+pub fn terms(words: Vec<String>, author: Option<UserId>, channels: &[ChannelId]) -> Terms {
+    let mut all = words;
+    all.extend(author.map(author_word));
+    Terms { all, any: channels.iter().copied().map(channel_word).collect() }
 }
 
 #[cfg(test)]
@@ -51,6 +75,7 @@ mod tests {
         check("", "");
         check("Crème brûlée, s'il vous plaît!", "creme brulee s il vous plait");
         check("ПРИВЕТ Ёлка", "привет елка");
+        check("ΟΔΟΣ οδος Straße", "οδοσ οδοσ strasse");
         check("foo-bar_baz@example.org 3.14", "foo bar baz example org 3 14");
         check("ﬁne \u{e000}g1 ＡＢＣ", "fine g1 abc");
         check("日本語", "日本語");

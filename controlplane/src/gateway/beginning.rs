@@ -71,8 +71,8 @@ pub(super) async fn ready(app: &App, session: &Arc<Session>) -> Result<Beginning
     let ready = Event::Ready {
         session_id: session.key.clone(),
         user: domain::auth::me(app, user).await?,
+        read_marks: domain::message::read_marks(app, user, &guilds).await?,
         guilds,
-        read_marks: Vec::new(),
     };
     Ok(Beginning { bodies: vec![Body::new(&ready, About::Nobody)], shown })
 }

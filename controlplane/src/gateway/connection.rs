@@ -8,14 +8,14 @@ use std::time::Duration;
 
 use axum::extract::ws::{CloseFrame, Message, WebSocket};
 use hype_protocol::gateway::{CloseCode, FromClient, Request, ToClient};
-use hype_protocol::id::GuildId;
+use hype_protocol::id::{GuildId, UserId};
 use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep_until, timeout};
 
 use super::beginning::{self, Beginning};
 use super::session::{Hold, Session};
 use super::{FRAMES_PER_MINUTE, HEARTBEAT_INTERVAL, IDENTIFY_TIMEOUT, request};
-use crate::app::Shared;
+use crate::app::{App, Shared};
 use crate::error::Error;
 
 /// Requests that may wait behind a running one.
@@ -185,13 +185,8 @@ impl Connection {
         }
     }
 
-    fn authenticate(&self, token: &str) -> Result<hype_protocol::id::UserId, End> {
-        let verified = self.app.tokens.verify_access(token);
-        verified.map_err(|_| End::Close(CloseCode::AuthenticationFailed))
-    }
-
     async fn identify(&mut self, token: &str) -> Result<(), End> {
-        let user = self.authenticate(token)?;
+        let user = authenticate(&self.app, token).await?;
         let opened = self.app.gateway.registry().open(user, &self.hold);
         let session = opened.ok_or(End::Close(CloseCode::RateLimited))?;
         let ready = beginning::ready(&self.app, &session).await;
@@ -205,7 +200,7 @@ impl Connection {
         seq: u64,
         guilds: &BTreeMap<GuildId, u64>,
     ) -> Result<(), End> {
-        let user = self.authenticate(token)?;
+        let user = authenticate(&self.app, token).await?;
         let found = self.app.gateway.registry().find(&key);
         match found.filter(|session| session.user == user) {
             Some(session) if session.resume(seq, &self.hold) => {
@@ -288,6 +283,11 @@ impl Connection {
         tokio::spawn(request::answer(self.app.clone(), session.clone(), nonce, request, answer));
         self.requests.running = Some(running);
     }
+}
+
+async fn authenticate(app: &App, token: &str) -> Result<UserId, End> {
+    let bearer = app.tokens.verify_access(token).await;
+    bearer.map(|bearer| bearer.user).map_err(|_| End::Close(CloseCode::AuthenticationFailed))
 }
 
 /// True for what can be the key of a session: that of one of ours.

@@ -4,14 +4,15 @@ use std::net::SocketAddr;
 
 use axum::Json;
 use axum::extract::{ConnectInfo, State};
-use axum::http::StatusCode;
+use axum::http::{HeaderName, StatusCode, header};
 use hype_protocol::gateway::User;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::document::Refused;
-use super::extract::{Body, Caller};
+use super::extract::{Body, Caller, CallerSignIn};
 use crate::app::Shared;
+use crate::domain::auth::keys::Jwk;
 use crate::domain::{auth, text};
 use crate::error::{Error, code};
 
@@ -132,4 +133,71 @@ pub(super) async fn log_out(
 #[utoipa::path(get, path = "/api/v1/auth/me", tag = "auth", responses((status = 200, body = User)))]
 pub(super) async fn me(State(app): State<Shared>, caller: Caller) -> Result<Json<User>, Error> {
     Ok(Json(auth::me(&app, caller.0).await?))
+}
+
+/// End all sign-ins
+///
+/// Everywhere, this one too. Access tokens stay good for the minutes that they have left.
+#[utoipa::path(post, path = "/api/v1/auth/logout-all", tag = "auth", responses((status = 204)))]
+pub(super) async fn log_out_everywhere(
+    State(app): State<Shared>,
+    caller: Caller,
+) -> Result<StatusCode, Error> {
+    auth::log_out_everywhere(&app, caller.0).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// A change of one's password.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct PasswordChange {
+    /// The password until now.
+    #[schema(min_length = 8, max_length = 128)]
+    current: String,
+    /// The password from now on: 8–128 characters.
+    #[schema(min_length = 8, max_length = 128)]
+    new: String,
+}
+
+/// Change one's password
+///
+/// Ends all other sign-ins.
+#[utoipa::path(
+    patch, path = "/api/v1/auth/me/password", tag = "auth",
+    request_body = PasswordChange,
+    responses((status = 204), Refused::<(code::WrongCredentials, code::Overloaded)>)
+)]
+pub(super) async fn change_password(
+    State(app): State<Shared>,
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    CallerSignIn(bearer): CallerSignIn,
+    Body(body): Body<PasswordChange>,
+) -> Result<StatusCode, Error> {
+    app.limits.credentials(peer.ip())?;
+    // As many guesses as at the door: a stolen access token must not open a way around it.
+    let user = auth::me(&app, bearer.user).await?;
+    app.limits.account(peer.ip(), &text::account_key(&user.name))?;
+    auth::change_password(&app, &bearer, &body.current, &body.new).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Keys of access tokens (RFC 7517).
+#[derive(Serialize, ToSchema)]
+pub(super) struct KeySet {
+    /// Each verifies the tokens that name its `kid`.
+    keys: Vec<Jwk>,
+}
+
+/// The keys that access tokens are signed by
+///
+/// Also at `/.well-known/jwks.json`. Read them again when a token names an unknown `kid`.
+#[utoipa::path(
+    get, path = "/api/v1/auth/jwks", tag = "auth", security(()),
+    responses((status = 200, body = KeySet))
+)]
+pub(super) async fn keys(
+    State(app): State<Shared>,
+) -> ([(HeaderName, &'static str); 1], Json<KeySet>) {
+    let keys = KeySet { keys: app.tokens.keys().public() };
+    ([(header::CACHE_CONTROL, "public, max-age=60")], Json(keys))
 }

@@ -15,6 +15,7 @@ use tokio::time::timeout;
 
 use crate::app::Shared;
 use crate::domain::auth;
+use crate::domain::auth::token::Bearer;
 use crate::error::Error;
 
 /// The largest body of a request, in bytes.
@@ -41,10 +42,24 @@ impl FromRequestParts<Shared> for Caller {
             return Ok(*caller);
         }
         let token = bearer(&parts.headers).ok_or(Error::Unauthenticated)?;
-        let caller = Self(auth::authenticate(app, token)?);
+        let caller = Self(auth::authenticate(app, token).await?.user);
         app.limits.user(caller.0)?;
         parts.extensions.insert(caller);
         Ok(caller)
+    }
+}
+
+/// That person's sign-in, where it matters by which one is asked.
+#[derive(Debug, Clone)]
+pub struct CallerSignIn(pub Bearer);
+
+impl FromRequestParts<Shared> for CallerSignIn {
+    type Rejection = Error;
+
+    async fn from_request_parts(parts: &mut Parts, app: &Shared) -> Result<Self, Error> {
+        Caller::from_request_parts(parts, app).await?;
+        let token = bearer(&parts.headers).ok_or(Error::Unauthenticated)?;
+        Ok(Self(auth::authenticate(app, token).await?))
     }
 }
 

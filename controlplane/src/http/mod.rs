@@ -16,6 +16,7 @@ mod insights;
 mod invites;
 pub mod limit;
 mod members;
+mod messages;
 mod observe;
 mod operations;
 mod proxy;
@@ -55,7 +56,10 @@ fn api() -> OpenApiRouter<Shared> {
         .routes(routes!(accounts::log_in))
         .routes(routes!(accounts::refresh))
         .routes(routes!(accounts::log_out))
+        .routes(routes!(accounts::log_out_everywhere))
         .routes(routes!(accounts::me))
+        .routes(routes!(accounts::change_password))
+        .routes(routes!(accounts::keys))
         .routes(routes!(guilds::list, guilds::create))
         .routes(routes!(guilds::get, guilds::change, guilds::delete))
         .routes(routes!(guilds::audit_log))
@@ -76,7 +80,10 @@ fn api() -> OpenApiRouter<Shared> {
         .routes(routes!(invites::revoke))
         .routes(routes!(invites::preview))
         .routes(routes!(invites::accept))
-        .routes(routes!(channels::messages, channels::send))
+        .routes(routes!(messages::messages, messages::send))
+        .routes(routes!(messages::edit, messages::delete))
+        .routes(routes!(messages::mark_read))
+        .routes(routes!(messages::search))
         .routes(routes!(channels::voice))
         .routes(routes!(voice::join))
         .routes(routes!(voice::leave))
@@ -103,6 +110,7 @@ pub fn router(app: Shared) -> Router {
         let idempotent = (app.clone(), document.idempotent());
         let api = api.route_layer(middleware::from_fn_with_state(idempotent, idempotency::once));
         limited = limited.merge(api).merge(document.routes());
+        limited = limited.route("/.well-known/jwks.json", get(accounts::keys));
     }
     if limited.has_routes() {
         let limit = middleware::from_fn_with_state(app.clone(), standing::limited);

@@ -86,15 +86,15 @@ fn overwrite(row: &AnyRow) -> Result<(ChannelId, Overwrite)> {
     Ok((ChannelId(loaded(row.try_get("channel_id")?)?), overwrite))
 }
 
+/// The channels of a guild.
+pub const OF_GUILD: &str = select_channels!("WHERE guild_id = $1 ORDER BY position, id");
+
 /// All channels of a guild, in order.
 pub(super) async fn of_guild(
     connection: &mut AnyConnection,
     guild: GuildId,
 ) -> Result<Vec<Channel>> {
-    let rows = sqlx::query(select_channels!("WHERE guild_id = $1 ORDER BY position, id"))
-        .bind(key(guild.0))
-        .fetch_all(&mut *connection)
-        .await?;
+    let rows = sqlx::query(OF_GUILD).bind(key(guild.0)).fetch_all(&mut *connection).await?;
     let mut channels = rows.iter().map(from_row).collect::<Result<Vec<_>>>()?;
     let rows = sqlx::query(
         "SELECT channel_id, target_id, target_kind, allow, deny FROM overwrites \
@@ -312,6 +312,16 @@ async fn find(connection: &mut AnyConnection, id: ChannelId) -> Result<Option<Ch
 }
 
 impl Store {
+    /// All channels of a guild, in order.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn channels(&self, guild: GuildId) -> Result<Vec<Channel>> {
+        let Some(home) = self.home(guild).await? else { return Ok(Vec::new()) };
+        let mut connection = home.readers().acquire().await?;
+        of_guild(&mut connection, guild).await
+    }
+
     /// Adds a channel to the directory, before it is added to its guild.
     ///
     /// # Errors

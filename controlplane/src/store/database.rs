@@ -2,14 +2,14 @@
 //! survives power loss). All SQL is written once, for what both speak: BIGINT, TEXT and `$1`; where
 //! they differ, [`Dialect`] tells which it is. Never decides which guild lives where.
 
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::str::FromStr;
 use std::time::Duration;
 
 use sqlx::any::{AnyArguments, AnyConnectOptions, AnyPoolOptions};
 use sqlx::query::Query;
-use sqlx::sqlite::SqliteConnectOptions;
-use sqlx::{Any, AnyPool, ConnectOptions, Executor};
+use sqlx::{Any, AnyPool, Executor, Transaction};
 
 use super::write::{Batch, Write};
 use super::{Error, Result};
@@ -17,6 +17,10 @@ use crate::config::Dsn;
 
 /// How long a request waits for a connection or for SQLite's write lock.
 pub(super) const WAIT: Duration = Duration::from_secs(2);
+/// No statement, lock or forgotten transaction holds a request, or others, for longer than this;
+/// whoever is refused may try again.
+const POSTGRES_LIMITS: &str = "SET statement_timeout = '15s'; SET lock_timeout = '5s'; \
+     SET idle_in_transaction_session_timeout = '60s'";
 
 /// Which SQL a database speaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -72,9 +76,6 @@ impl Database {
     }
 
     async fn open_sqlite(path: &Path, readers: u32) -> Result<Self> {
-        let options = SqliteConnectOptions::new().filename(path).busy_timeout(WAIT);
-        let any =
-            |options: SqliteConnectOptions| AnyConnectOptions::from_url(&options.to_url_lossy());
         let pool = || {
             AnyPoolOptions::new().acquire_timeout(WAIT).after_connect(|connection, _| {
                 Box::pin(async move {
@@ -91,14 +92,14 @@ impl Database {
             .max_connections(1)
             .idle_timeout(None)
             .max_lifetime(None)
-            .connect_with(any(options.clone().create_if_missing(true))?)
+            .connect_with(sqlite_options(path, "rwc")?)
             .await?;
         sqlx::query("PRAGMA journal_mode = WAL").execute(&writer).await?;
         sqlx::migrate!("../migrations/sqlite").run(&writer).await?;
         let readers = pool()
             .min_connections(1)
             .max_connections(readers)
-            .connect_with(any(options.read_only(true))?)
+            .connect_with(sqlite_options(path, "ro")?)
             .await?;
         let writer = Writer::One(Batch::new(writer));
         Ok(Self { dialect: Dialect::Sqlite, readers, writer })
@@ -106,13 +107,22 @@ impl Database {
 
     async fn open_postgres(url: &str, connections: u32) -> Result<Self> {
         let options = AnyConnectOptions::from_str(url)?;
+        // Apart from the others, since a migration may take longer than a request is let to.
+        let apart = AnyPoolOptions::new().max_connections(1).connect_with(options.clone()).await?;
+        sqlx::migrate!("../migrations/postgres").run(&apart).await?;
+        apart.close().await;
         let pool = AnyPoolOptions::new()
             .min_connections(1)
             .max_connections(connections)
             .acquire_timeout(WAIT)
+            .after_connect(|connection, _| {
+                Box::pin(async move {
+                    connection.execute(POSTGRES_LIMITS).await?;
+                    Ok(())
+                })
+            })
             .connect_with(options)
             .await?;
-        sqlx::migrate!("../migrations/postgres").run(&pool).await?;
         Ok(Self { dialect: Dialect::Postgres, readers: pool, writer: Writer::Any })
     }
 
@@ -124,6 +134,21 @@ impl Database {
     /// Where to read.
     pub fn readers(&self) -> &AnyPool {
         &self.readers
+    }
+
+    /// Begins to read as of one moment.
+    ///
+    /// # Errors
+    /// When the database is busy or away.
+    pub async fn snapshot(&self) -> Result<Transaction<'static, Any>> {
+        Ok(match self.dialect {
+            Dialect::Sqlite => self.readers.begin().await?,
+            // Its usual transactions see what others commit meanwhile.
+            Dialect::Postgres => {
+                let begin = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
+                self.readers.begin_with(begin).await?
+            }
+        })
     }
 
     /// Begins a transaction. What SQLite reads in it stays true; on PostgreSQL only what was locked.
@@ -177,6 +202,22 @@ impl Database {
     }
 }
 
+/// A file's URL: whatever its name has, it is not taken for more than a name.
+fn sqlite_options(path: &Path, mode: &str) -> Result<AnyConnectOptions> {
+    let name: String = path
+        .as_os_str()
+        .as_bytes()
+        .iter()
+        .map(|byte| match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'/' | b'.' | b'-' | b'_' => {
+                char::from(*byte).to_string()
+            }
+            _ => format!("%{byte:02X}"),
+        })
+        .collect();
+    Ok(AnyConnectOptions::from_str(&format!("sqlite://{name}?mode={mode}"))?)
+}
+
 impl From<sqlx::Error> for Error {
     fn from(error: sqlx::Error) -> Self {
         match &error {
@@ -190,9 +231,10 @@ impl From<sqlx::Error> for Error {
             {
                 Self::Unavailable(error)
             }
-            sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed | sqlx::Error::Io(_) => {
-                Self::Unavailable(error)
-            }
+            sqlx::Error::PoolTimedOut
+            | sqlx::Error::PoolClosed
+            | sqlx::Error::WorkerCrashed
+            | sqlx::Error::Io(_) => Self::Unavailable(error),
             _ => Self::Broken(error.into()),
         }
     }
@@ -202,8 +244,12 @@ impl From<sqlx::Error> for Error {
 /// five characters.
 fn is_temporary(code: &str) -> bool {
     match code.len() {
-        // Connection exceptions, resources, operator intervention; serialization and deadlock.
-        5 => matches!(&code[..2], "08" | "53" | "57") || matches!(code, "40001" | "40P01"),
+        // Connection exceptions, resources, operator intervention and time limits; serialization,
+        // deadlock, a lock that took too long, and a server that has just become a standby.
+        5 => {
+            matches!(code.get(..2), Some("08" | "53" | "57"))
+                || matches!(code, "40001" | "40P01" | "55P03" | "25006" | "25P03")
+        }
         // SQLITE_BUSY (5), SQLITE_FULL (13) and SQLITE_IOERR (10), with their extended codes.
         _ => code.parse::<u32>().is_ok_and(|code| matches!(code & 0xff, 5 | 10 | 13)),
     }

@@ -6,6 +6,7 @@
 use std::collections::HashMap;
 use std::hash::Hash;
 use std::sync::{PoisonError, RwLock};
+use std::time::{Duration, Instant};
 
 use hype_protocol::id::{ChannelId, GuildId, UserId};
 use sqlx::Row;
@@ -13,14 +14,22 @@ use sqlx::Row;
 use super::database::Database;
 use super::{Error, Result, Store, key, loaded, stored};
 
+/// For how long a process goes by what it read of where a guild lives. Who moves one waits for
+/// longer than this before it moves, and has all processes look at each use until it is there.
+pub(super) const REMEMBERED: Duration = Duration::from_secs(3);
+/// Where a guild lives.
+pub const HOME: &str = "SELECT shard, moving FROM guild_directory WHERE guild_id = $1";
+/// Of which guild a channel is.
+pub const GUILD_OF_CHANNEL: &str = "SELECT guild_id FROM channel_directory WHERE channel_id = $1";
+/// Of which guilds somebody is a member.
+pub const GUILDS_OF: &str = "SELECT guild_id FROM memberships WHERE user_id = $1 ORDER BY guild_id";
 /// Entries of one cache; a full one starts anew.
 const CACHED: usize = 200_000;
 
-/// What this process remembers of the directory: nothing in it ever changes but a guild's shard,
-/// and a guild that moved says so itself.
+/// What this process remembers of the directory: nothing in it ever changes but a guild's shard.
 #[derive(Debug, Default)]
 pub(super) struct Directory {
-    guilds: Cache<GuildId, usize>,
+    guilds: Cache<GuildId, (usize, Instant)>,
     channels: Cache<ChannelId, GuildId>,
 }
 
@@ -65,17 +74,19 @@ impl Store {
     /// # Errors
     /// As [`Self::home`].
     pub async fn shard_number(&self, guild: GuildId) -> Result<Option<usize>> {
-        if let Some(number) = self.directory.guilds.get(&guild) {
+        if let Some((number, read)) = self.directory.guilds.get(&guild)
+            && read.elapsed() < REMEMBERED
+        {
             return Ok(Some(number));
         }
+        let read = Instant::now();
         let row =
-            sqlx::query_scalar::<_, i64>("SELECT shard FROM guild_directory WHERE guild_id = $1")
-                .bind(key(guild.0))
-                .fetch_optional(self.accounts.readers())
-                .await?;
+            sqlx::query(HOME).bind(key(guild.0)).fetch_optional(self.accounts.readers()).await?;
         let Some(row) = row else { return Ok(None) };
-        let number = self.known_shard(row)?;
-        self.directory.guilds.put(guild, number);
+        let number = self.known_shard(row.try_get("shard")?)?;
+        if row.try_get::<i64, _>("moving")? == 0 {
+            self.directory.guilds.put(guild, (number, read));
+        }
         Ok(Some(number))
     }
 
@@ -89,13 +100,29 @@ impl Store {
     /// The guild told that it lives elsewhere: remembers it.
     pub(super) fn moved(&self, guild: GuildId, shard: i64) -> Result<()> {
         let number = self.known_shard(shard)?;
-        self.directory.guilds.put(guild, number);
+        self.directory.guilds.put(guild, (number, Instant::now()));
         Ok(())
     }
 
     /// Forgets where a guild lives: the next look-up asks the directory.
     pub fn forget_home(&self, guild: GuildId) {
         self.directory.guilds.forget(&guild);
+    }
+
+    /// How many guilds each shard has.
+    ///
+    /// # Errors
+    /// When the database fails, or the configuration lacks a shard.
+    pub async fn guilds_by_shard(&self) -> Result<Vec<u64>> {
+        let rows =
+            sqlx::query("SELECT shard, COUNT(*) AS guilds FROM guild_directory GROUP BY shard")
+                .fetch_all(self.accounts.readers())
+                .await?;
+        let mut counts = vec![0; self.shards.len()];
+        for row in &rows {
+            counts[self.known_shard(row.try_get("shard")?)?] = loaded(row.try_get("guilds")?)?;
+        }
+        Ok(counts)
     }
 
     /// The shard for a new guild: by its id, evenly.
@@ -113,12 +140,10 @@ impl Store {
         if let Some(guild) = self.directory.channels.get(&channel) {
             return Ok(Some(guild));
         }
-        let row = sqlx::query_scalar::<_, i64>(
-            "SELECT guild_id FROM channel_directory WHERE channel_id = $1",
-        )
-        .bind(key(channel.0))
-        .fetch_optional(self.accounts.readers())
-        .await?;
+        let row = sqlx::query_scalar::<_, i64>(GUILD_OF_CHANNEL)
+            .bind(key(channel.0))
+            .fetch_optional(self.accounts.readers())
+            .await?;
         let Some(row) = row else { return Ok(None) };
         let guild = GuildId(loaded(row)?);
         self.directory.channels.put(channel, guild);
@@ -161,10 +186,7 @@ impl Store {
     /// When the database fails.
     pub async fn guilds_of(&self, user: UserId) -> Result<Vec<GuildId>> {
         let rows =
-            sqlx::query("SELECT guild_id FROM memberships WHERE user_id = $1 ORDER BY guild_id")
-                .bind(key(user.0))
-                .fetch_all(self.accounts.readers())
-                .await?;
+            sqlx::query(GUILDS_OF).bind(key(user.0)).fetch_all(self.accounts.readers()).await?;
         rows.iter().map(|row| Ok(GuildId(loaded(row.try_get("guild_id")?)?))).collect()
     }
 
@@ -172,7 +194,7 @@ impl Store {
     /// guilds already.
     ///
     /// # Errors
-    /// When the database fails.
+    /// [`Error::Conflict`] when there is no such person.
     pub(super) async fn note_membership(
         &self,
         user: UserId,
@@ -181,10 +203,13 @@ impl Store {
     ) -> Result<bool> {
         let mut write = self.accounts.write().await?;
         // Nothing changes, but it locks: of two that join at once one sees the other.
-        sqlx::query("UPDATE users SET created_at_ms = created_at_ms WHERE id = $1")
+        let locked = sqlx::query("UPDATE users SET created_at_ms = created_at_ms WHERE id = $1")
             .bind(key(user.0))
             .execute(write.connection())
             .await?;
+        if locked.rows_affected() == 0 {
+            return Err(Error::Conflict);
+        }
         let count: i64 = sqlx::query_scalar(
             "SELECT COUNT(*) FROM memberships WHERE user_id = $1 AND guild_id <> $2",
         )

@@ -107,12 +107,7 @@ impl Store {
                 self.undirect_channel(channel).await?;
             }
             None => {
-                while let Some(channel) = channel_with_messages(shard, guild).await? {
-                    while remove_messages(shard, channel).await? {}
-                }
-                for sql in OF_GUILD {
-                    repeat(shard, sql, guild).await?;
-                }
+                clear(shard, guild).await?;
                 for sql in OF_DIRECTORY {
                     repeat(self.accounts(), sql, guild).await?;
                 }
@@ -124,6 +119,17 @@ impl Store {
         shard.execute(query.bind(key(guild.0)).bind(key(id))).await?;
         Ok(())
     }
+}
+
+/// Removes all that a shard has of a guild, but its row, its events and what is written here.
+pub(super) async fn clear(shard: &Database, guild: GuildId) -> Result<()> {
+    while let Some(channel) = channel_with_messages(shard, guild).await? {
+        while remove_messages(shard, channel).await? {}
+    }
+    for sql in OF_GUILD {
+        repeat(shard, sql, guild).await?;
+    }
+    Ok(())
 }
 
 async fn list(shard: &Database) -> Result<Vec<Doomed>> {
@@ -154,7 +160,7 @@ async fn channel_with_messages(shard: &Database, guild: GuildId) -> Result<Optio
     let channel: Option<i64> = sqlx::query_scalar(
         "SELECT channels.id FROM channels WHERE channels.guild_id = $1 AND \
          (SELECT COUNT(*) FROM (SELECT 1 FROM messages \
-            WHERE messages.channel_id = channels.id LIMIT 1) AS some) > 0 LIMIT 1",
+            WHERE messages.channel_id = channels.id LIMIT 1) AS few) > 0 LIMIT 1",
     )
     .bind(key(guild.0))
     .fetch_optional(shard.readers())
@@ -163,7 +169,7 @@ async fn channel_with_messages(shard: &Database, guild: GuildId) -> Result<Optio
 }
 
 /// Removes some of a channel's messages, with their words; false when there are none.
-async fn remove_messages(shard: &Database, channel: ChannelId) -> Result<bool> {
+pub(super) async fn remove_messages(shard: &Database, channel: ChannelId) -> Result<bool> {
     let mut write = shard.write().await?;
     if shard.dialect() == Dialect::Sqlite {
         let sql = "DELETE FROM message_words WHERE rowid IN \
@@ -185,7 +191,7 @@ async fn remove_read_marks(shard: &Database, guild: GuildId, channel: ChannelId)
     loop {
         let last: Option<i64> = sqlx::query_scalar(
             "SELECT MAX(user_id) FROM (SELECT user_id FROM members \
-               WHERE guild_id = $1 AND user_id > $2 ORDER BY user_id LIMIT $3) AS some",
+               WHERE guild_id = $1 AND user_id > $2 ORDER BY user_id LIMIT $3) AS few",
         )
         .bind(key(guild.0))
         .bind(after)

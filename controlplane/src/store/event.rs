@@ -14,6 +14,14 @@ use crate::event::{Audience, Published};
 /// Any number that no other program takes: the lock under which one relay at a time publishes.
 const RELAY_LOCK: i64 = 0x6879_7065;
 
+/// What the relay has to publish.
+pub const UNSENT: &str = "SELECT guild_id, sequence, audience, body FROM events \
+     WHERE sent = 0 ORDER BY guild_id, sequence LIMIT $1";
+/// What somebody missed.
+pub const AFTER: &str = "SELECT guild_id, sequence, audience, body FROM events \
+     WHERE guild_id = $1 AND sequence > $2 \
+     ORDER BY sequence LIMIT $3";
+
 pub(super) fn from_row(row: &AnyRow) -> Result<Published> {
     let broken = |error: serde_json::Error| Error::Broken(error.into());
     let audience: Audience = serde_json::from_str(row.try_get("audience")?).map_err(broken)?;
@@ -104,8 +112,6 @@ impl Database {
     /// # Errors
     /// When the database fails.
     pub async fn claim_events(&self, most: u32) -> Result<Claim> {
-        const UNSENT: &str = "SELECT guild_id, sequence, audience, body FROM events \
-             WHERE sent = 0 ORDER BY guild_id, sequence LIMIT $1";
         if self.dialect() == Dialect::Sqlite {
             // One process, one relay: it need not hold the write lock while it publishes.
             let rows = sqlx::query(UNSENT).bind(i64::from(most)).fetch_all(self.readers()).await?;
@@ -144,15 +150,12 @@ impl Store {
         most: u32,
     ) -> Result<Vec<Published>> {
         let Some(home) = self.home(guild).await? else { return Ok(Vec::new()) };
-        let rows = sqlx::query(
-            "SELECT guild_id, sequence, audience, body FROM events \
-             WHERE guild_id = $1 AND sequence > $2 ORDER BY sequence LIMIT $3",
-        )
-        .bind(key(guild.0))
-        .bind(key(sequence))
-        .bind(i64::from(most))
-        .fetch_all(home.readers())
-        .await?;
+        let rows = sqlx::query(AFTER)
+            .bind(key(guild.0))
+            .bind(i64::try_from(sequence).unwrap_or(i64::MAX))
+            .bind(i64::from(most))
+            .fetch_all(home.readers())
+            .await?;
         rows.iter().map(from_row).collect()
     }
 

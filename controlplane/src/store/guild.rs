@@ -4,7 +4,7 @@ use hype_protocol::gateway::Guild;
 use hype_protocol::id::{GuildId, UserId};
 use sqlx::Row;
 
-use super::guild_write::GuildWrite;
+use super::guild_write::{GuildWrite, MOVES};
 use super::{Result, Store, channel, key, loaded, member, role, stored};
 
 impl Store {
@@ -51,19 +51,26 @@ impl Store {
     /// # Errors
     /// When the database fails.
     pub async fn guild(&self, id: GuildId) -> Result<Option<Guild>> {
-        let Some(home) = self.home(id).await? else { return Ok(None) };
-        let mut read = home.readers().begin().await?;
-        let row = sqlx::query(
-            "SELECT name, owner_id, sequence FROM guilds WHERE id = $1 AND moved_to < 0",
-        )
-        .bind(key(id.0))
-        .fetch_optional(&mut *read)
-        .await?;
-        let Some(row) = row else {
-            // It may have moved: the next call asks the directory.
-            self.forget_home(id);
-            return Ok(None);
-        };
+        let mut found = None;
+        for _ in 0..MOVES {
+            let Some(home) = self.home(id).await? else { return Ok(None) };
+            let mut read = home.snapshot().await?;
+            let row =
+                sqlx::query("SELECT name, owner_id, sequence, moved_to FROM guilds WHERE id = $1")
+                    .bind(key(id.0))
+                    .fetch_optional(&mut *read)
+                    .await?;
+            match row {
+                Some(row) if row.try_get::<i64, _>("moved_to")? < 0 => {
+                    found = Some((read, row));
+                    break;
+                }
+                Some(row) => self.moved(id, row.try_get("moved_to")?)?,
+                // Moved and cleared away, or deleted: the directory knows.
+                None => self.forget_home(id),
+            }
+        }
+        let Some((mut read, row)) = found else { return Ok(None) };
         let roles = role::of_guild(&mut *read, id).await?;
         let channels = channel::of_guild(&mut read, id).await?;
         let mut members = member::of_guild(&mut read, id).await?;

@@ -132,6 +132,8 @@ impl GuildWrite {
     }
 }
 
+/// To which guild an invite leads.
+pub const GUILD_OF_INVITE: &str = "SELECT guild_id FROM invite_directory WHERE code = $1";
 /// A page of a guild's invites.
 pub const INVITE_PAGE: &str =
     select_invites!("WHERE guild_id = $1 AND code > $2 ORDER BY code LIMIT $3");
@@ -164,11 +166,10 @@ impl Store {
     /// # Errors
     /// When the database fails.
     pub async fn invite(&self, code: &str) -> Result<Option<(Invite, String)>> {
-        let guild =
-            sqlx::query_scalar::<_, i64>("SELECT guild_id FROM invite_directory WHERE code = $1")
-                .bind(code)
-                .fetch_optional(self.accounts().readers())
-                .await?;
+        let guild = sqlx::query_scalar::<_, i64>(GUILD_OF_INVITE)
+            .bind(code)
+            .fetch_optional(self.accounts().readers())
+            .await?;
         let Some(guild) = guild else { return Ok(None) };
         let guild = GuildId(loaded(guild)?);
         let Some(home) = self.home(guild).await? else { return Ok(None) };

@@ -1,13 +1,13 @@
-//! Messages, keyed by channel and id; pages before or after an id.
+//! Messages, keyed by channel and id; pages before, after or around an id.
 
 use std::collections::BTreeSet;
 
 use hype_protocol::gateway::{Message, User};
 use hype_protocol::id::{ChannelId, GuildId, MessageId, UserId};
-use sqlx::Row;
 use sqlx::any::AnyRow;
+use sqlx::{AnyConnection, Row};
 
-use super::database::Dialect;
+use super::database::{Database, Dialect};
 use super::guild_write::GuildWrite;
 use super::{Result, Store, key, loaded, stored};
 
@@ -20,10 +20,12 @@ pub enum Page {
     Before(MessageId),
     /// Those right after this one.
     After(MessageId),
+    /// This one, and as many newer as older ones, or one fewer.
+    Around(MessageId),
 }
 
 /// A message whose author's name is not known yet.
-fn from_row(row: &AnyRow) -> Result<Message> {
+pub(super) fn from_row(row: &AnyRow) -> Result<Message> {
     let edited_at_ms = loaded(row.try_get("edited_at_ms")?)?;
     Ok(Message {
         id: MessageId(loaded(row.try_get("id")?)?),
@@ -40,11 +42,69 @@ fn from_row(row: &AnyRow) -> Result<Message> {
 macro_rules! select_messages {
     ($rest:literal) => {
         concat!(
-            "SELECT id, channel_id, guild_id, author_id, content, created_at_ms, edited_at_ms \
-             FROM messages ",
+            "SELECT messages.id, channel_id, guild_id, author_id, content, created_at_ms, \
+             edited_at_ms FROM messages ",
             $rest
         )
     };
+}
+pub(super) use select_messages;
+
+/// Of a channel, up to an id, the newest first.
+pub const UP_TO: &str = select_messages!(
+    "WHERE channel_id = $1 AND messages.id <= $2 \
+     ORDER BY messages.id DESC LIMIT $3"
+);
+/// Of a channel, above an id, the oldest first.
+pub const ABOVE: &str = select_messages!(
+    "WHERE channel_id = $1 AND messages.id > $2 \
+     ORDER BY messages.id LIMIT $3"
+);
+const ONE: &str = select_messages!("WHERE messages.id = $1 AND channel_id = $2");
+
+/// Notes the words by which a message is found, in place of others.
+pub(super) async fn put_words(
+    connection: &mut AnyConnection,
+    dialect: Dialect,
+    message: MessageId,
+    words: &str,
+) -> Result<()> {
+    let id = stored(message.0)?;
+    match dialect {
+        Dialect::Postgres => {
+            sqlx::query(
+                "UPDATE messages SET words = array_to_tsvector(string_to_array($1, ' ')) \
+                 WHERE id = $2",
+            )
+            .bind(words)
+            .bind(id)
+            .execute(connection)
+            .await?;
+        }
+        Dialect::Sqlite => {
+            forget_words(connection, dialect, message).await?;
+            sqlx::query("INSERT INTO message_words (rowid, words) VALUES ($1, $2)")
+                .bind(id)
+                .bind(words)
+                .execute(connection)
+                .await?;
+        }
+    }
+    Ok(())
+}
+
+/// Forgets them, before or after the message itself.
+pub(super) async fn forget_words(
+    connection: &mut AnyConnection,
+    dialect: Dialect,
+    message: MessageId,
+) -> Result<()> {
+    // PostgreSQL has them in the message's row.
+    if dialect == Dialect::Sqlite {
+        let query = sqlx::query("DELETE FROM message_words WHERE rowid = $1");
+        query.bind(key(message.0)).execute(connection).await?;
+    }
+    Ok(())
 }
 
 impl GuildWrite {
@@ -59,13 +119,13 @@ impl GuildWrite {
             Dialect::Postgres => {
                 "INSERT INTO messages \
                  (id, channel_id, guild_id, author_id, content, created_at_ms, words) \
-                 SELECT $1, id, $3, $4, $5, $6, array_to_tsvector(string_to_array($7, ' ')) \
-                 FROM channels WHERE id = $2"
+                 SELECT $1, id, guild_id, $4, $5, $6, array_to_tsvector(string_to_array($7, ' ')) \
+                 FROM channels WHERE id = $2 AND guild_id = $3"
             }
             Dialect::Sqlite => {
                 "INSERT INTO messages \
                  (id, channel_id, guild_id, author_id, content, created_at_ms) \
-                 SELECT $1, id, $3, $4, $5, $6 FROM channels WHERE id = $2"
+                 SELECT $1, id, guild_id, $4, $5, $6 FROM channels WHERE id = $2 AND guild_id = $3"
             }
         };
         let query = sqlx::query(sql)
@@ -83,13 +143,78 @@ impl GuildWrite {
             return Ok(false);
         }
         if dialect == Dialect::Sqlite {
-            sqlx::query("INSERT INTO message_words (rowid, words) VALUES ($1, $2)")
-                .bind(stored(message.id.0)?)
-                .bind(words)
-                .execute(self.connection())
-                .await?;
+            put_words(self.connection(), dialect, message.id, words).await?;
         }
         Ok(true)
+    }
+
+    /// A message of a channel as it is now, without its author's name.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn message(
+        &mut self,
+        channel: ChannelId,
+        message: MessageId,
+    ) -> Result<Option<Message>> {
+        let row = sqlx::query(ONE)
+            .bind(key(message.0))
+            .bind(key(channel.0))
+            .fetch_optional(self.connection())
+            .await?;
+        row.as_ref().map(from_row).transpose()
+    }
+
+    /// Writes a message's content and the time of its edit, with the words by which it is found.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn edit_message(&mut self, message: &Message, words: &str) -> Result<()> {
+        sqlx::query("UPDATE messages SET content = $1, edited_at_ms = $2 WHERE id = $3")
+            .bind(&message.content)
+            .bind(stored(message.edited_at_ms.unwrap_or(0))?)
+            .bind(key(message.id.0))
+            .execute(self.connection())
+            .await?;
+        let dialect = self.dialect();
+        put_words(self.connection(), dialect, message.id, words).await
+    }
+
+    /// Deletes a message.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn delete_message(&mut self, message: MessageId) -> Result<()> {
+        let dialect = self.dialect();
+        forget_words(self.connection(), dialect, message).await?;
+        sqlx::query("DELETE FROM messages WHERE id = $1")
+            .bind(key(message.0))
+            .execute(self.connection())
+            .await?;
+        Ok(())
+    }
+}
+
+/// Rows of one direction from an id on, in the order of the statement.
+struct Side {
+    channel: ChannelId,
+    sql: &'static str,
+    id: i64,
+    limit: u32,
+}
+
+impl Side {
+    async fn load(&self, home: &Database) -> Result<Vec<Message>> {
+        if self.limit == 0 {
+            return Ok(Vec::new());
+        }
+        let rows = sqlx::query(self.sql)
+            .bind(key(self.channel.0))
+            .bind(self.id)
+            .bind(i64::from(self.limit))
+            .fetch_all(home.readers())
+            .await?;
+        rows.iter().map(from_row).collect()
     }
 }
 
@@ -105,31 +230,20 @@ impl Store {
         limit: u32,
     ) -> Result<Vec<Message>> {
         let Some(guild) = self.guild_of_channel(channel).await? else { return Ok(Vec::new()) };
-        let Some(home) = self.home(guild).await? else { return Ok(Vec::new()) };
-        let (query, bound) = match page {
-            Page::Newest => (
-                select_messages!("WHERE channel_id = $1 AND id <= $2 ORDER BY id DESC LIMIT $3"),
-                i64::MAX,
-            ),
-            Page::Before(id) => (
-                select_messages!("WHERE channel_id = $1 AND id < $2 ORDER BY id DESC LIMIT $3"),
-                i64::try_from(id.0).unwrap_or(i64::MAX),
-            ),
-            Page::After(id) => (
-                select_messages!("WHERE channel_id = $1 AND id > $2 ORDER BY id ASC LIMIT $3"),
-                i64::try_from(id.0).unwrap_or(i64::MAX),
-            ),
+        let number = |id: MessageId| i64::try_from(id.0).unwrap_or(i64::MAX);
+        let side = |sql, id, limit| Side { channel, sql, id, limit };
+        let newer = |id, limit| side(ABOVE, number(id), limit);
+        let none = side(ABOVE, 0, 0);
+        let (newer, older) = match page {
+            Page::Newest => (none, side(UP_TO, i64::MAX, limit)),
+            Page::Before(id) => (none, side(UP_TO, number(id) - 1, limit)),
+            Page::After(id) => (newer(id, limit), side(UP_TO, 0, 0)),
+            Page::Around(id) => (newer(id, limit / 2), side(UP_TO, number(id), limit - limit / 2)),
         };
-        let rows = sqlx::query(query)
-            .bind(key(channel.0))
-            .bind(bound)
-            .bind(i64::from(limit))
-            .fetch_all(home.readers())
-            .await?;
-        let mut found = rows.iter().map(from_row).collect::<Result<Vec<_>>>()?;
-        if let Page::After(_) = page {
-            found.reverse();
-        }
+        let Some(home) = self.home(guild).await? else { return Ok(Vec::new()) };
+        let mut found = newer.load(home).await?;
+        found.reverse();
+        found.extend(older.load(home).await?);
         self.name_authors(&mut found).await?;
         Ok(found)
     }

@@ -17,8 +17,13 @@ pub mod idempotency;
 pub mod invite;
 pub mod member;
 pub mod message;
+pub mod read_mark;
 pub mod role;
+pub mod search;
+pub mod shard_copy;
+pub mod shard_move;
 pub mod sign_in;
+pub mod signing_key;
 pub mod snowflake;
 pub mod stay;
 pub mod user;
@@ -118,11 +123,15 @@ impl Store {
         &self.shards
     }
 
-    fn databases(&self) -> impl Iterator<Item = &Database> {
-        let others = self.shards.iter().enumerate().filter(|(index, shard)| {
-            !shard.is(&self.accounts) && !self.shards[..*index].iter().any(|other| shard.is(other))
-        });
-        std::iter::once(&self.accounts).chain(others.map(|(_, shard)| shard))
+    /// Each database once.
+    pub(crate) fn databases(&self) -> Vec<&Database> {
+        let mut all = vec![&self.accounts];
+        for shard in self.shards.iter() {
+            if !all.iter().any(|other| shard.is(other)) {
+                all.push(shard);
+            }
+        }
+        all
     }
 
     /// Answers when every database does.

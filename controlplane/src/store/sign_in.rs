@@ -6,6 +6,11 @@ use sqlx::Row;
 
 use super::{Result, Store, key, loaded, stored};
 
+/// A sign-in that is refreshed.
+pub const LOCKED: &str = "UPDATE sign_ins SET secret_hash = secret_hash \
+     WHERE family = $1 AND expires_at_ms > $2 \
+     RETURNING user_id, secret_hash, previous_hash, rotated_at_ms";
+
 /// A new sign-in.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SignIn {
@@ -89,14 +94,13 @@ impl Store {
     /// When the database fails.
     pub async fn refresh_sign_in(&self, refresh: Refresh<'_>) -> Result<Refreshed> {
         let mut write = self.accounts().write().await?;
-        let row = sqlx::query(
-            "SELECT user_id, secret_hash, previous_hash, rotated_at_ms FROM sign_ins \
-             WHERE family = $1 AND expires_at_ms > $2",
-        )
-        .bind(refresh.family)
-        .bind(stored(refresh.now_ms)?)
-        .fetch_optional(write.connection())
-        .await?;
+        // Nothing changes yet, but the row is locked: of two who refresh at once, one sees what the
+        // other did.
+        let row = sqlx::query(LOCKED)
+            .bind(refresh.family)
+            .bind(stored(refresh.now_ms)?)
+            .fetch_optional(write.connection())
+            .await?;
         let Some(row) = row else {
             return Ok(Refreshed::Unknown);
         };
@@ -138,6 +142,16 @@ impl Store {
     pub async fn end_sign_in(&self, family: &str) -> Result<()> {
         let query = sqlx::query("DELETE FROM sign_ins WHERE family = $1");
         self.accounts().execute(query.bind(family)).await?;
+        Ok(())
+    }
+
+    /// Ends all sign-ins of somebody but one.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn end_sign_ins(&self, user: UserId, but: Option<&str>) -> Result<()> {
+        let query = sqlx::query("DELETE FROM sign_ins WHERE user_id = $1 AND family <> $2");
+        self.accounts().execute(query.bind(key(user.0)).bind(but.unwrap_or(""))).await?;
         Ok(())
     }
 

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use hype_protocol::gateway::User;
 use hype_protocol::id::UserId;
 use sqlx::any::AnyRow;
-use sqlx::{Any, QueryBuilder, Row};
+use sqlx::{AssertSqlSafe, Row};
 
 use super::{Result, Store, key, loaded, stored};
 
@@ -63,14 +63,14 @@ impl Store {
     pub async fn users(&self, ids: &[UserId]) -> Result<Vec<User>> {
         let mut found = Vec::with_capacity(ids.len());
         for slice in ids.chunks(MAX_LOOKUP) {
-            let mut query = QueryBuilder::<Any>::new("SELECT id, name FROM users WHERE id IN (");
-            let mut list = query.separated(", ");
+            let places: Vec<String> = (1..=slice.len()).map(|place| format!("${place}")).collect();
+            let sql = format!("SELECT id, name FROM users WHERE id IN ({})", places.join(", "));
+            // Nothing in it but the numbers of its parameters.
+            let mut query = sqlx::query(AssertSqlSafe(sql));
             for id in slice {
-                // A bound value would be written as `?`, which PostgreSQL does not know.
-                list.push(key(id.0));
+                query = query.bind(key(id.0));
             }
-            query.push(")");
-            for row in query.build().fetch_all(self.accounts().readers()).await? {
+            for row in query.fetch_all(self.accounts().readers()).await? {
                 found.push(user(&row)?);
             }
         }
@@ -100,15 +100,26 @@ impl Store {
         .transpose()
     }
 
-    /// Replaces a password's hash, unless it has changed since it was read.
+    /// The hash of somebody's password; none when there is no such account.
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn replace_password_hash(&self, id: UserId, old: &str, new: &str) -> Result<()> {
+    pub async fn password_hash(&self, id: UserId) -> Result<Option<String>> {
+        Ok(sqlx::query_scalar("SELECT password_hash FROM users WHERE id = $1")
+            .bind(key(id.0))
+            .fetch_optional(self.accounts().readers())
+            .await?)
+    }
+
+    /// Replaces a password's hash; false when it has changed since it was read.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn replace_password_hash(&self, id: UserId, old: &str, new: &str) -> Result<bool> {
         let query =
             sqlx::query("UPDATE users SET password_hash = $1 WHERE id = $2 AND password_hash = $3");
-        self.accounts().execute(query.bind(new).bind(key(id.0)).bind(old)).await?;
-        Ok(())
+        let replaced = self.accounts().execute(query.bind(new).bind(key(id.0)).bind(old)).await?;
+        Ok(replaced > 0)
     }
 
     /// The newest id that any table holds, 0 in an empty store.

@@ -3,8 +3,7 @@
 //! done queues again, and the first whose turn comes commits for all before it. Nobody is told of
 //! success before the disk has it, and nobody waits for company.
 
-use std::collections::VecDeque;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use sqlx::pool::PoolConnection;
 use sqlx::{Any, AnyConnection, AnyPool, Executor, Transaction};
@@ -13,9 +12,6 @@ use tokio::time::timeout;
 
 use super::database::WAIT;
 use super::{Error, Result};
-
-/// Failed batches that are remembered; nobody waits for older ones any more.
-const REMEMBERED_FAILURES: usize = 64;
 
 /// A transaction; dropped without [`Self::commit`] it never was.
 #[derive(Debug)]
@@ -54,15 +50,17 @@ pub struct Batch {
     open: Arc<Mutex<Open>>,
 }
 
+/// What became of a batch, for all who wrote in it: true when the disk has it.
+type Outcome = Arc<OnceLock<bool>>;
+
 #[derive(Debug, Default)]
 struct Open {
     connection: Option<PoolConnection<Any>>,
-    /// Counts transactions; this one is open or the next to be.
-    batch: u64,
+    /// Of the batch that is open, or the next to be.
+    outcome: Outcome,
     in_transaction: bool,
     /// A savepoint is there that its owner has not released.
     savepoint: bool,
-    failed: VecDeque<u64>,
 }
 
 /// One writer's turn. Its changes are undone unless it commits.
@@ -72,29 +70,33 @@ pub struct Turn {
     open: OwnedMutexGuard<Open>,
 }
 
+/// Does it to the end, even when whoever waits for it goes away: a request whose client hangs up is
+/// dropped between two statements, and what [`Open`] says of the connection must stay true.
+async fn to_the_end<T: Send + 'static>(
+    work: impl Future<Output = Result<T>> + Send + 'static,
+) -> Result<T> {
+    tokio::spawn(work).await.unwrap_or_else(|error| Err(Error::Broken(error.into())))
+}
+
 impl Batch {
     /// Over a pool of one connection.
     pub fn new(pool: AnyPool) -> Self {
         Self { pool, open: Arc::default() }
     }
 
-    async fn lock(&self) -> Result<OwnedMutexGuard<Open>> {
-        timeout(WAIT, Arc::clone(&self.open).lock_owned())
-            .await
-            .map_err(|_| Error::Unavailable(sqlx::Error::PoolTimedOut))
-    }
-
     /// Waits for a turn and opens a savepoint.
     pub async fn write(&self) -> Result<Write> {
-        let mut open = self.lock().await?;
-        if open.connection.is_none() {
-            open.connection = Some(self.pool.acquire().await?);
-        }
-        if let Err(error) = open.begin().await {
-            open.fail().await;
-            return Err(error);
-        }
-        Ok(Write::Sqlite(Turn { batch: self.clone(), open }))
+        let waiting = timeout(WAIT, Arc::clone(&self.open).lock_owned());
+        let mut open = waiting.await.map_err(|_| Error::Unavailable(sqlx::Error::PoolTimedOut))?;
+        let batch = self.clone();
+        to_the_end(async move {
+            if open.connection.is_none() {
+                open.connection = Some(batch.pool.acquire().await?);
+            }
+            open.begin().await?;
+            Ok(Write::Sqlite(Turn { batch, open }))
+        })
+        .await
     }
 
     /// Commits what is open and closes the connection.
@@ -115,52 +117,58 @@ impl Open {
         Ok(())
     }
 
-    async fn begin(&mut self) -> Result<()> {
-        if self.savepoint {
-            // Its owner is gone, as if it had never been.
-            self.run("ROLLBACK TO turn; RELEASE turn").await?;
-            self.savepoint = false;
+    /// Undoes what a writer left who is gone, as if it had never been.
+    async fn clear(&mut self) -> Result<()> {
+        if !self.savepoint {
+            return Ok(());
         }
+        if let Err(error) = self.run("ROLLBACK TO turn; RELEASE turn").await {
+            self.fail().await;
+            return Err(error);
+        }
+        self.savepoint = false;
+        Ok(())
+    }
+
+    async fn begin(&mut self) -> Result<()> {
+        // When the batch failed with its last writer (the disk was full), this one begins the next.
+        let _ = self.clear().await;
         if !self.in_transaction {
             self.run("BEGIN IMMEDIATE").await?;
             self.in_transaction = true;
         }
-        self.run("SAVEPOINT turn").await?;
+        if let Err(error) = self.run("SAVEPOINT turn").await {
+            self.fail().await;
+            return Err(error);
+        }
         self.savepoint = true;
         Ok(())
     }
 
     async fn commit(&mut self) -> Result<()> {
-        if self.savepoint {
-            self.run("ROLLBACK TO turn; RELEASE turn").await?;
-            self.savepoint = false;
-        }
+        self.clear().await?;
         if !self.in_transaction {
             return Ok(());
         }
-        match self.run("COMMIT").await {
-            Ok(()) => {
-                self.in_transaction = false;
-                self.batch += 1;
-                Ok(())
-            }
-            Err(error) => {
-                self.fail().await;
-                Err(error)
-            }
+        if let Err(error) = self.run("COMMIT").await {
+            self.fail().await;
+            return Err(error);
         }
+        self.end(true);
+        Ok(())
     }
 
     /// Gives the open batch up: none of it has happened.
     async fn fail(&mut self) {
         // It fails when SQLite has rolled back by itself, as it does when the disk is full.
         let _ = self.run("ROLLBACK").await;
+        self.end(false);
+    }
+
+    fn end(&mut self, lasting: bool) {
         (self.in_transaction, self.savepoint) = (false, false);
-        self.failed.push_back(self.batch);
-        if self.failed.len() > REMEMBERED_FAILURES {
-            self.failed.pop_front();
-        }
-        self.batch += 1;
+        // Only here is it set, and then another one takes its place.
+        let _ = std::mem::take(&mut self.outcome).set(lasting);
     }
 }
 
@@ -169,23 +177,24 @@ impl Turn {
         self.open.connection.as_mut().expect("a turn begins with a connection")
     }
 
-    async fn commit(mut self) -> Result<()> {
-        if let Err(error) = self.open.run("RELEASE turn").await {
-            self.open.fail().await;
-            return Err(error);
-        }
-        self.open.savepoint = false;
-        let Self { batch, open } = self;
-        let mine = open.batch;
-        drop(open);
-        // The queue is fair: all who waited until now write before our turn comes again.
-        let mut open = Arc::clone(&batch.open).lock_owned().await;
-        if open.batch == mine {
-            return open.commit().await;
-        }
-        if open.failed.contains(&mine) {
-            return Err(Error::Unavailable(sqlx::Error::WorkerCrashed));
-        }
-        Ok(())
+    async fn commit(self) -> Result<()> {
+        let Self { batch, mut open } = self;
+        to_the_end(async move {
+            if let Err(error) = open.run("RELEASE turn").await {
+                open.fail().await;
+                return Err(error);
+            }
+            open.savepoint = false;
+            let outcome = Arc::clone(&open.outcome);
+            drop(open);
+            // The queue is fair: all who waited until now write before our turn comes again.
+            let mut open = Arc::clone(&batch.open).lock_owned().await;
+            match outcome.get() {
+                None => open.commit().await,
+                Some(true) => Ok(()),
+                Some(false) => Err(Error::Unavailable(sqlx::Error::WorkerCrashed)),
+            }
+        })
+        .await
     }
 }

@@ -174,7 +174,7 @@ async fn strangers_hear_nothing_until_they_are_members() {
     let (name, data) = ada_client.event().await;
     assert_eq!((name.as_str(), &data["member"]["name"]), ("member.added", &json!("Eve")));
     server.say(&ada, &general, "welcome").await;
-    assert_eq!(eve_client.event().await.1["content"], "welcome");
+    assert_eq!(eve_client.event_named("message.created").await["content"], "welcome");
 }
 
 #[tokio::test]

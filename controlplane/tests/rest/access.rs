@@ -131,6 +131,38 @@ fn rows() -> Vec<Row> {
             hi,
             [401, 404, 400, 400, 400],
         ),
+        (
+            "PATCH",
+            "/channels/{channel}/messages/{message}",
+            &[("message", "nothing")],
+            json!({ "content": "hi" }),
+            [401, 404, 404, 404, 404],
+        ),
+        (
+            "DELETE",
+            "/channels/{channel}/messages/{message}",
+            &[("message", "nothing")],
+            none.clone(),
+            [401, 404, 404, 404, 404],
+        ),
+        (
+            "POST",
+            "/channels/{channel}/read",
+            &[],
+            json!({ "message_id": "1" }),
+            [401, 404, 204, 204, 204],
+        ),
+        // Without a word to look for, so that strangers alone are told nothing.
+        ("GET", "/guilds/{guild}/messages/search", &[], none.clone(), [401, 404, 400, 400, 400]),
+        ("GET", "/auth/jwks", &[], none.clone(), [200; 5]),
+        ("POST", "/auth/logout-all", &[], none.clone(), [401, 204, 204, 204, 204]),
+        (
+            "PATCH",
+            "/auth/me/password",
+            &[],
+            json!({ "current": "correct horse", "new": "short" }),
+            [401, 400, 400, 400, 400],
+        ),
         ("GET", "/channels/{channel}/voice", &[("channel", "voice")], none.clone(), MEMBERS),
         ("GET", "/channels/{channel}/voice", &[], none.clone(), [401, 404, 400, 400, 400]),
         (
@@ -203,6 +235,7 @@ impl World {
                 let body = json!({ "name": "fresh", "kind": "text" });
                 self.made(&format!("{guild}/channels"), body, "id").await
             }
+            "nothing" => "1".to_owned(),
             "code" => self.made(&format!("{guild}/invites"), json!({}), "code").await,
             other => panic!("nothing stands for {other}"),
         }

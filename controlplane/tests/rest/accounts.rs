@@ -191,3 +191,80 @@ async fn guessing_one_account_from_many_places_is_slowed_down() {
     assert_error(&auth(&server, "login", body).await, 401, "wrong_credentials");
     server.stop().await;
 }
+
+#[tokio::test]
+async fn logging_out_everywhere_ends_all_sign_ins() {
+    let folder = Folder::new();
+    let server = Server::start(config(&folder)).await;
+    let (ada, bob) = (server.register("Ada").await, server.register("Bob").await);
+    let again = sign_in(&server, "Ada", PASSWORD).await;
+    let (status, _) =
+        server.call(Method::POST, "/api/v1/auth/logout-all", Some(&ada.token), None).await;
+    assert_eq!(status, StatusCode::NO_CONTENT);
+    for refresh in [&ada.refresh, &again.refresh] {
+        assert_error(&refreshed(&server, refresh).await, 401, "invalid_refresh_token");
+    }
+    assert_eq!(refreshed(&server, &bob.refresh).await.0, StatusCode::OK);
+    server.stop().await;
+}
+
+async fn sign_in(server: &Server, name: &str, password: &str) -> Person {
+    let body = json!({ "name": name, "password": password });
+    let (status, session) = server.call(Method::POST, "/api/v1/auth/login", None, Some(body)).await;
+    assert_eq!(status, StatusCode::OK, "{session}");
+    Person::from(session)
+}
+
+async fn refreshed(server: &Server, token: &str) -> (StatusCode, Value) {
+    let body = json!({ "refresh_token": token });
+    server.call(Method::POST, "/api/v1/auth/refresh", None, Some(body)).await
+}
+
+#[tokio::test]
+async fn a_new_password_ends_all_other_sign_ins() {
+    let folder = Folder::new();
+    let server = Server::start(config(&folder)).await;
+    let ada = server.register("Ada").await;
+    let other = sign_in(&server, "Ada", PASSWORD).await;
+    let change = async |current: &str, new: &str| {
+        let body = json!({ "current": current, "new": new });
+        server.call(Method::PATCH, "/api/v1/auth/me/password", Some(&ada.token), Some(body)).await
+    };
+    assert_error(&change("wrong horse", "new password").await, 401, "wrong_credentials");
+    assert_error(&change("short", "new password").await, 401, "wrong_credentials");
+    assert_error(&change(PASSWORD, "short").await, 400, "invalid_request");
+    assert_eq!(change(PASSWORD, "new password").await.0, StatusCode::NO_CONTENT);
+    assert_error(&refreshed(&server, &other.refresh).await, 401, "invalid_refresh_token");
+    assert_eq!(refreshed(&server, &ada.refresh).await.0, StatusCode::OK);
+    sign_in(&server, "Ada", "new password").await;
+    let body = json!({ "name": "Ada", "password": PASSWORD });
+    let old = server.call(Method::POST, "/api/v1/auth/login", None, Some(body)).await;
+    assert_error(&old, 401, "wrong_credentials");
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn anybody_can_read_the_keys_and_none_is_secret() {
+    let folder = Folder::new();
+    let server = Server::start(config(&folder)).await;
+    let ada = server.register("Ada").await;
+    let (status, keys) = server.call(Method::GET, "/.well-known/jwks.json", None, None).await;
+    assert_eq!(status, StatusCode::OK);
+    let again = server.call(Method::GET, "/api/v1/auth/jwks", None, None).await;
+    assert_eq!(again, (StatusCode::OK, keys.clone()));
+    let key = keys["keys"][0].as_object().expect("one key");
+    assert_eq!(key.len(), 6, "{keys}");
+    for (name, value) in [("kty", "OKP"), ("crv", "Ed25519"), ("alg", "EdDSA"), ("use", "sig")] {
+        assert_eq!(key[name], value);
+    }
+    let text = |name: &str| key[name].as_str().expect("text").to_owned();
+    let header = jsonwebtoken::decode_header(&ada.token).expect("a JWT");
+    assert_eq!(header.kid, Some(text("kid")));
+    // Whoever has the public key can check a token.
+    let verifier = jsonwebtoken::DecodingKey::from_ed_components(&text("x")).expect("a key");
+    let mut rules = jsonwebtoken::Validation::new(jsonwebtoken::Algorithm::EdDSA);
+    rules.set_issuer(&["hype"]);
+    let token = jsonwebtoken::decode::<Value>(&ada.token, &verifier, &rules).expect("ours");
+    assert_eq!(token.claims["sub"], json!(ada.id));
+    server.stop().await;
+}

@@ -2,6 +2,7 @@
 //! A login costs one password hash whether the account exists or not, so neither the answer nor
 //! its time tells which names exist.
 
+pub mod keys;
 pub mod password;
 pub mod token;
 
@@ -95,7 +96,7 @@ async fn sign_in(app: &App, user: User) -> Result<Session, Error> {
 
 fn session(app: &App, user: User, refresh: &token::Refresh) -> Result<Session, Error> {
     Ok(Session {
-        access_token: app.tokens.access(user.id)?,
+        access_token: app.tokens.access(user.id, refresh.family())?,
         expires_in_s: app.tokens.access_lifetime_s(),
         refresh_token: refresh.to_text(),
         user,
@@ -153,8 +154,46 @@ pub async fn log_out(app: &App, refresh_token: &str) -> Result<(), Error> {
 ///
 /// # Errors
 /// [`Error::Unauthenticated`] when it is forged or expired.
-pub fn authenticate(app: &App, access_token: &str) -> Result<UserId, Error> {
-    app.tokens.verify_access(access_token)
+pub async fn authenticate(app: &App, access_token: &str) -> Result<token::Bearer, Error> {
+    app.tokens.verify_access(access_token).await
+}
+
+/// Ends all sign-ins of somebody. Access tokens stay good for the minutes that they have left.
+///
+/// # Errors
+/// When the store fails.
+pub async fn log_out_everywhere(app: &App, user: UserId) -> Result<(), Error> {
+    app.store.end_sign_ins(user, None).await?;
+    Ok(())
+}
+
+/// Changes a password, and ends all sign-ins but the one by which this was asked.
+///
+/// # Errors
+/// [`Error::WrongCredentials`] when `current` is not the password, [`Error::InvalidRequest`], or
+/// [`Error::Overloaded`] as in [`register`].
+pub async fn change_password(
+    app: &App,
+    bearer: &token::Bearer,
+    current: &str,
+    new: &str,
+) -> Result<(), Error> {
+    text::password(new)?;
+    if text::password(current).is_err() {
+        return Err(Error::WrongCredentials);
+    }
+    let old = app.store.password_hash(bearer.user).await?.ok_or(Error::Unauthenticated)?;
+    let verdict = app.passwords.verify(current.to_owned(), Some(old.clone())).await?;
+    if !verdict.matches {
+        return Err(Error::WrongCredentials);
+    }
+    let hash = app.passwords.hash(new.to_owned()).await?;
+    if !app.store.replace_password_hash(bearer.user, &old, &hash).await? {
+        // Changed by another client meanwhile: what was shown is not the password any more.
+        return Err(Error::WrongCredentials);
+    }
+    app.store.end_sign_ins(bearer.user, Some(&bearer.family)).await?;
+    Ok(())
 }
 
 /// The person behind an id.

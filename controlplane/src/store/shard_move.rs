@@ -1,0 +1,268 @@
+//! Moves a guild to another shard while people write in it. The source holds the truth until the
+//! guild's row there says where it went; that one commit is the move. Whatever dies before or after
+//! it, the same command again finishes the work:
+//!
+//! | step | what is true after it |
+//! |---|---|
+//! | announced | no process remembers where the guild lives: each looks into the directory |
+//! | copied | the target has nearly all; nobody reads it |
+//! | caught up | under the guild's lock: the target has all |
+//! | moved | the source's row names the target; whoever comes to the source follows it |
+//! | directed | the directory names the target |
+//! | cleared | the source has nothing of the guild; processes remember again |
+
+use hype_protocol::gateway::Message;
+use hype_protocol::id::{ChannelId, GuildId};
+use sqlx::Row;
+
+use super::database::{Database, Dialect};
+use super::directory::REMEMBERED;
+use super::shard_copy::Copy;
+use super::{Error, Result, Store, doomed, key, loaded, stored};
+
+/// How far behind the copy may be when the guild's lock is taken, in rows.
+const CLOSE: u64 = 200;
+/// Looks without the lock, at most: in a guild that is written in all the time each finds something.
+const LOOKS: usize = 10;
+
+/// What a move has done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Step {
+    /// All processes know that the guild moves.
+    Announced,
+    /// So many messages are in the target.
+    Copied(u64),
+    /// All rows are, while nobody can change any.
+    CaughtUp,
+    /// The guild lives in the target.
+    Moved,
+    /// The directory says so.
+    Directed,
+    /// The source has nothing of it any more.
+    Cleared,
+}
+
+/// Why a guild was not moved.
+#[derive(Debug, thiserror::Error)]
+pub enum MoveError {
+    /// The shard is not in the configuration.
+    #[error("there is no shard {0}: the configuration has shards 0 to {1}")]
+    NoShard(usize, usize),
+    /// There is no such guild.
+    #[error("there is no guild {0}")]
+    NoGuild(GuildId),
+    /// Both shards are one database.
+    #[error("shard {0} and shard {1} are one database: there is nothing to move")]
+    OneDatabase(usize, usize),
+    /// Events were forgotten before the copy could follow them.
+    #[error("the guild changes faster than it is copied; try again when it is calmer")]
+    LeftBehind,
+    /// Whoever watches the move ended it.
+    #[error("stopped; the same command goes on with it")]
+    Stopped,
+    /// A database failed. The guild is where it was, or moved; the same command again finishes it.
+    #[error(transparent)]
+    Store(#[from] Error),
+}
+
+/// Where a guild stands between two shards.
+struct Move<'a> {
+    store: &'a Store,
+    guild: GuildId,
+    target: usize,
+    watch: &'a mut (dyn FnMut(Step) -> bool + Send),
+}
+
+impl Store {
+    /// Moves a guild to a shard, or finishes a move that was interrupted. `watch` hears of each step
+    /// and ends the move by false. `words_of` makes the words by which messages are found.
+    ///
+    /// # Errors
+    /// When the guild or the shard does not exist, or a database fails.
+    pub async fn move_guild(
+        &self,
+        guild: GuildId,
+        target: usize,
+        words_of: fn(&Message) -> String,
+        watch: &mut (dyn FnMut(Step) -> bool + Send),
+    ) -> std::result::Result<(), MoveError> {
+        let shards = self.shards().len();
+        if target >= shards {
+            return Err(MoveError::NoShard(target, shards - 1));
+        }
+        self.forget_home(guild);
+        let source = self.shard_number(guild).await?.ok_or(MoveError::NoGuild(guild))?;
+        let mut moving = Move { store: self, guild, target, watch };
+        if source != target {
+            if self.shards()[source].is(&self.shards()[target]) {
+                return Err(MoveError::OneDatabase(source, target));
+            }
+            moving.announce().await?;
+            match moved_to(&self.shards()[source], guild).await? {
+                None => return Err(MoveError::NoGuild(guild)),
+                Some(Some(number)) if number == target => {}
+                Some(Some(number)) => {
+                    return Err(MoveError::Store(Error::Broken(
+                        format!("the guild is on its way to shard {number}: finish that first")
+                            .into(),
+                    )));
+                }
+                Some(None) => moving.copy(source, words_of).await?,
+            }
+            moving.direct().await?;
+        }
+        moving.clear().await
+    }
+}
+
+/// Where the guild's row sends whoever comes; the outer one is none when there is no row.
+async fn moved_to(shard: &Database, guild: GuildId) -> Result<Option<Option<usize>>> {
+    let row: Option<i64> = sqlx::query_scalar("SELECT moved_to FROM guilds WHERE id = $1")
+        .bind(key(guild.0))
+        .fetch_optional(shard.readers())
+        .await?;
+    Ok(row.map(|number| usize::try_from(number).ok()))
+}
+
+/// Removes all that a shard has of a guild.
+async fn clear(store: &Store, shard: &Database, guild: GuildId) -> Result<()> {
+    // By the directory, since a copy that was interrupted may have messages of a channel without it.
+    let channels: Vec<i64> =
+        sqlx::query_scalar("SELECT channel_id FROM channel_directory WHERE guild_id = $1")
+            .bind(key(guild.0))
+            .fetch_all(store.accounts().readers())
+            .await?;
+    for channel in channels {
+        let channel = ChannelId(loaded(channel)?);
+        while doomed::remove_messages(shard, channel).await? {}
+    }
+    doomed::clear(shard, guild).await?;
+    for sql in [
+        "DELETE FROM events WHERE guild_id = $1",
+        "DELETE FROM doomed WHERE guild_id = $1",
+        "DELETE FROM guilds WHERE id = $1",
+    ] {
+        shard.execute(sqlx::query(sql).bind(key(guild.0))).await?;
+    }
+    Ok(())
+}
+
+impl Move<'_> {
+    fn tell(&mut self, step: Step) -> std::result::Result<(), MoveError> {
+        if (self.watch)(step) { Ok(()) } else { Err(MoveError::Stopped) }
+    }
+
+    async fn set_moving(&self, moving: bool) -> Result<()> {
+        let query = sqlx::query("UPDATE guild_directory SET moving = $1 WHERE guild_id = $2");
+        let query = query.bind(i64::from(moving)).bind(key(self.guild.0));
+        self.store.accounts().execute(query).await?;
+        Ok(())
+    }
+
+    async fn announce(&mut self) -> std::result::Result<(), MoveError> {
+        self.set_moving(true).await?;
+        // Until then somebody may still go by what he read before.
+        tokio::time::sleep(REMEMBERED + REMEMBERED / 4).await;
+        self.tell(Step::Announced)
+    }
+
+    async fn copy(
+        &mut self,
+        source: usize,
+        words_of: fn(&Message) -> String,
+    ) -> std::result::Result<(), MoveError> {
+        let (from, to) = (&self.store.shards()[source], &self.store.shards()[self.target]);
+        // What an interrupted move left there is of no use: it was not followed since.
+        clear(self.store, to, self.guild).await?;
+        let sequence: Option<i64> = sqlx::query_scalar("SELECT sequence FROM guilds WHERE id = $1")
+            .bind(key(self.guild.0))
+            .fetch_optional(from.readers())
+            .await
+            .map_err(Error::from)?;
+        let sequence = loaded(sequence.ok_or(MoveError::NoGuild(self.guild))?)?;
+        let mut copy = Copy::new(self.guild, to, sequence, words_of);
+        let mut read = from.readers().acquire().await.map_err(Error::from)?;
+        for _ in 0..LOOKS {
+            let mut stop = false;
+            let watch = &mut *self.watch;
+            let copied =
+                copy.messages(&mut read, &mut |all| stop |= !watch(Step::Copied(all))).await?;
+            if stop {
+                return Err(MoveError::Stopped);
+            }
+            let changed = copy.changes(&mut read).await?.ok_or(MoveError::LeftBehind)?;
+            if copied + changed + copy.tables(&mut read).await? <= CLOSE {
+                break;
+            }
+        }
+        drop(read);
+        self.finish(from, to, copy).await
+    }
+
+    /// Takes the guild's lock, copies what came meanwhile, and moves.
+    async fn finish(
+        &mut self,
+        from: &Database,
+        to: &Database,
+        mut copy: Copy<'_>,
+    ) -> std::result::Result<(), MoveError> {
+        let mut lock = from.write().await?;
+        // Not only against changes: marks of what was read take a weaker lock of the row.
+        if from.dialect() == Dialect::Postgres {
+            sqlx::query("SELECT id FROM guilds WHERE id = $1 FOR UPDATE")
+                .bind(key(self.guild.0))
+                .execute(lock.connection())
+                .await
+                .map_err(Error::from)?;
+        }
+        let row = sqlx::query(
+            "UPDATE guilds SET moved_to = $1 WHERE id = $2 AND moved_to < 0 \
+             RETURNING name, owner_id, created_at_ms, sequence, last_id",
+        )
+        .bind(i64::try_from(self.target).unwrap_or(i64::MAX))
+        .bind(key(self.guild.0))
+        .fetch_optional(lock.connection())
+        .await
+        .map_err(Error::from)?
+        .ok_or(MoveError::NoGuild(self.guild))?;
+        let read = lock.connection();
+        copy.messages(read, &mut |_| ()).await?;
+        copy.changes(read).await?.ok_or(MoveError::LeftBehind)?;
+        copy.tables(read).await?;
+        let number = |name: &str| row.try_get::<i64, _>(name).map_err(Error::from);
+        let query = sqlx::query(
+            "INSERT INTO guilds (id, name, owner_id, created_at_ms, sequence, last_id) \
+             VALUES ($1, $2, $3, $4, $5, $6)",
+        )
+        .bind(stored(self.guild.0)?)
+        .bind(row.try_get::<String, _>("name").map_err(Error::from)?)
+        .bind(number("owner_id")?)
+        .bind(number("created_at_ms")?)
+        .bind(number("sequence")?)
+        .bind(number("last_id")?);
+        to.execute(query).await?;
+        self.tell(Step::CaughtUp)?;
+        lock.commit().await?;
+        self.tell(Step::Moved)
+    }
+
+    async fn direct(&mut self) -> std::result::Result<(), MoveError> {
+        let query = sqlx::query("UPDATE guild_directory SET shard = $1 WHERE guild_id = $2")
+            .bind(i64::try_from(self.target).unwrap_or(i64::MAX))
+            .bind(key(self.guild.0));
+        self.store.accounts().execute(query).await?;
+        self.store.forget_home(self.guild);
+        self.tell(Step::Directed)
+    }
+
+    async fn clear(&mut self) -> std::result::Result<(), MoveError> {
+        let target = &self.store.shards()[self.target];
+        // Whoever read the directory before it changed is done by then.
+        tokio::time::sleep(REMEMBERED).await;
+        for shard in self.store.shards().iter().filter(|shard| !shard.is(target)) {
+            clear(self.store, shard, self.guild).await?;
+        }
+        self.set_moving(false).await?;
+        self.tell(Step::Cleared)
+    }
+}
