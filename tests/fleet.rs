@@ -10,7 +10,7 @@ mod nats_process;
 #[path = "../controlplane/tests/postgres_process/mod.rs"]
 mod postgres_process;
 
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
@@ -70,11 +70,26 @@ impl Replica {
 
     fn until_serving(&self) {
         let began = Instant::now();
-        while TcpStream::connect(self.http).is_err() {
+        while !self.serves() {
             let log = std::fs::read_to_string(self.folder.join("log")).unwrap_or_default();
             assert!(began.elapsed() < PATIENCE, "{} does not serve: {log}", self.name);
             std::thread::sleep(Duration::from_millis(20));
         }
+    }
+
+    /// It listens before it serves, so it is asked for something.
+    fn serves(&self) -> bool {
+        let Ok(mut stream) = TcpStream::connect(self.http) else { return false };
+        let request = format!(
+            "GET /api/v1/openapi.json HTTP/1.1\r\nhost: {}\r\nconnection: close\r\n\r\n",
+            self.http
+        );
+        let mut status = [0; 12];
+        let asked = stream
+            .set_read_timeout(Some(Duration::from_secs(20)))
+            .and_then(|()| stream.write_all(request.as_bytes()))
+            .and_then(|()| stream.read_exact(&mut status));
+        asked.is_ok() && &status == b"HTTP/1.1 200"
     }
 
     fn kill(&mut self) {
@@ -134,7 +149,10 @@ async fn what_is_acknowledged_is_shown_once_and_in_order_whoever_dies() {
         }
         all
     });
-    has_begun.recv_timeout(PATIENCE).expect("everybody gets online");
+    if has_begun.recv_timeout(2 * PATIENCE).is_err() {
+        let _ = bench.kill();
+        panic!("not everybody got online: {}", teller.join().expect("it only reads"));
+    }
     let mut deaths = 0;
     let began = Instant::now();
     while bench.try_wait().expect("it is ours").is_none() {

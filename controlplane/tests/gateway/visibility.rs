@@ -144,7 +144,7 @@ async fn presence_is_told_to_those_who_share_a_guild() {
     ada_client.until_presence(&bob.id, "offline").await;
     let (_, ready) = server.identified(&ada).await;
     let shown = ready["guilds"][0]["presences"].as_array().expect("a list");
-    assert!(shown.iter().all(|presence| presence["user_id"] != Value::from(bob.id.as_str())));
+    assert!(shown.iter().all(|presence| presence["user_id"] != *bob.id));
     eve_client.send(json!({ "op": "heartbeat", "d": { "seq": 1 } })).await;
     let next = eve_client.frame().await;
     assert_eq!(next, json!({ "op": "heartbeat_ack" }), "she shares no guild with them");

@@ -19,7 +19,7 @@ impl NatsProcess {
         static NEXT: AtomicU8 = AtomicU8::new(1);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let [_, _, high, low] = std::process::id().to_be_bytes();
-        let ip = Ipv4Addr::new(127, 0x40 | high % 0x40, low, number);
+        let ip = Ipv4Addr::new(127, 0x40 | (high % 0x40), low, number);
         let listener = TcpListener::bind((ip, 0)).expect("loopback addresses can be bound");
         let address = listener.local_addr().expect("it is bound");
         let name = format!("hype-nats-{}-{number}", std::process::id());

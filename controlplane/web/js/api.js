@@ -143,7 +143,8 @@ export async function call(method, path, body, { key = null } = {}) {
   try {
     return await send(method, path, body, token, key);
   } catch (error) {
-    if (error.status !== 401) throw error;
+    // A wrong password is no stale token: asking again would be another wrong guess.
+    if (error.status !== 401 || error.code === "wrong_credentials") throw error;
     return send(method, path, body, await accessToken(token), key);
   }
 }
@@ -155,9 +156,7 @@ export function newKey() {
 
 /** Changes the password; all other sign-ins end. Throws [`ApiError`]. */
 export async function changePassword(current, next) {
-  const answer = await call("PATCH", "/auth/me/password", { current, new: next });
-  // Where the server hands out new tokens, the old ones are of no use any more.
-  if (answer?.refresh_token) keep({ user: read()?.user, ...answer });
+  await call("PATCH", "/auth/me/password", { current, new: next });
 }
 
 /** Ends all sign-ins of the person, this one as well. Throws [`ApiError`]. */
