@@ -64,9 +64,7 @@ macro_rules! select_channels {
     ($rest:literal) => {
         concat!(
             "SELECT id, guild_id, parent_id, name, kind, topic, position, user_limit, bitrate, \
-             voice_mode, COALESCE((SELECT messages.id FROM messages \
-               WHERE messages.channel_id = channels.id ORDER BY messages.id DESC LIMIT 1), 0) \
-             AS last_message_id FROM channels ",
+             voice_mode, last_message_id FROM channels ",
             $rest
         )
     };

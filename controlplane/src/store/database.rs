@@ -17,10 +17,11 @@ use crate::config::Dsn;
 
 /// How long a request waits for a connection or for SQLite's write lock.
 pub(super) const WAIT: Duration = Duration::from_secs(2);
-/// No statement, lock or forgotten transaction holds a request, or others, for longer than this;
+/// A plan that is good for most channels reads all messages for one that has few: so each execution
+/// is planned for its own. No statement, lock or forgotten transaction holds a request, or others, for longer than this;
 /// whoever is refused may try again.
 const POSTGRES_LIMITS: &str = "SET statement_timeout = '15s'; SET lock_timeout = '5s'; \
-     SET idle_in_transaction_session_timeout = '60s'";
+     SET idle_in_transaction_session_timeout = '60s'; SET plan_cache_mode = 'force_custom_plan'";
 
 /// Which SQL a database speaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -114,18 +114,25 @@ impl GuildWrite {
     /// # Errors
     /// [`super::Error::Conflict`] when the id is used.
     pub async fn add_message(&mut self, message: &Message, words: &str) -> Result<bool> {
+        let query =
+            sqlx::query("UPDATE channels SET last_message_id = $1 WHERE id = $2 AND guild_id = $3")
+                .bind(stored(message.id.0)?)
+                .bind(key(message.channel_id.0))
+                .bind(key(message.guild_id.0));
+        if query.execute(self.connection()).await?.rows_affected() == 0 {
+            return Ok(false);
+        }
         let dialect = self.dialect();
         let sql = match dialect {
             Dialect::Postgres => {
                 "INSERT INTO messages \
-                 (id, channel_id, guild_id, author_id, content, created_at_ms, words) \
-                 SELECT $1, id, guild_id, $4, $5, $6, array_to_tsvector(string_to_array($7, ' ')) \
-                 FROM channels WHERE id = $2 AND guild_id = $3"
+                 (id, channel_id, guild_id, author_id, content, created_at_ms, words) VALUES \
+                 ($1, $2, $3, $4, $5, $6, array_to_tsvector(string_to_array($7, ' ')))"
             }
             Dialect::Sqlite => {
                 "INSERT INTO messages \
                  (id, channel_id, guild_id, author_id, content, created_at_ms) \
-                 SELECT $1, id, guild_id, $4, $5, $6 FROM channels WHERE id = $2 AND guild_id = $3"
+                 VALUES ($1, $2, $3, $4, $5, $6)"
             }
         };
         let query = sqlx::query(sql)
@@ -139,9 +146,7 @@ impl GuildWrite {
             Dialect::Postgres => query.bind(words),
             Dialect::Sqlite => query,
         };
-        if query.execute(self.connection()).await?.rows_affected() == 0 {
-            return Ok(false);
-        }
+        query.execute(self.connection()).await?;
         if dialect == Dialect::Sqlite {
             put_words(self.connection(), dialect, message.id, words).await?;
         }
@@ -187,10 +192,21 @@ impl GuildWrite {
     pub async fn delete_message(&mut self, message: MessageId) -> Result<()> {
         let dialect = self.dialect();
         forget_words(self.connection(), dialect, message).await?;
-        sqlx::query("DELETE FROM messages WHERE id = $1")
-            .bind(key(message.0))
-            .execute(self.connection())
-            .await?;
+        let channel: Option<i64> =
+            sqlx::query_scalar("DELETE FROM messages WHERE id = $1 RETURNING channel_id")
+                .bind(key(message.0))
+                .fetch_optional(self.connection())
+                .await?;
+        // The one before it is the newest now.
+        sqlx::query(
+            "UPDATE channels SET last_message_id = \
+               COALESCE((SELECT MAX(id) FROM messages WHERE channel_id = $1), 0) \
+             WHERE id = $1 AND last_message_id = $2",
+        )
+        .bind(channel.unwrap_or(0))
+        .bind(key(message.0))
+        .execute(self.connection())
+        .await?;
         Ok(())
     }
 }

@@ -45,7 +45,7 @@ const TABLES: &[Table] = &[
     table!("members", 2 of ["guild_id", "user_id", "joined_at_ms", "server_mute", "server_deaf"], []),
     table!(
         "channels", 1 of ["id", "guild_id", "parent_id", "position", "user_limit", "bitrate",
-            "created_at_ms"],
+            "created_at_ms", "last_message_id"],
         ["name", "kind", "topic", "voice_mode"]
     ),
     Table {

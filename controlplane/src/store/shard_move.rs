@@ -18,10 +18,13 @@ use sqlx::Row;
 use super::database::{Database, Dialect};
 use super::directory::REMEMBERED;
 use super::shard_copy::Copy;
+use super::write::Write;
 use super::{Error, Result, Store, doomed, key, loaded, stored};
 
 /// How far behind the copy may be when the guild's lock is taken, in rows.
 const CLOSE: u64 = 200;
+/// How often a database is waited for, beyond the first time.
+const TRIES: usize = 15;
 /// Looks without the lock, at most: in a guild that is written in all the time each finds something.
 const LOOKS: usize = 10;
 
@@ -124,6 +127,26 @@ async fn moved_to(shard: &Database, guild: GuildId) -> Result<Option<Option<usiz
     Ok(row.map(|number| usize::try_from(number).ok()))
 }
 
+/// Begins to write. A SQLite file that people write into all the time is rarely free, and whoever
+/// waits for it from another process has no place in a queue: so tries for longer than they do.
+async fn lock(database: &Database) -> Result<Write> {
+    for _ in 0..TRIES {
+        match database.write().await {
+            Err(Error::Unavailable(_)) => {}
+            outcome => return outcome,
+        }
+    }
+    database.write().await
+}
+
+/// Does one statement about numbers, as patiently.
+async fn execute(database: &Database, sql: &'static str, numbers: &[i64]) -> Result<()> {
+    let mut write = lock(database).await?;
+    let query = numbers.iter().fold(sqlx::query(sql), |query, number| query.bind(*number));
+    query.execute(write.connection()).await?;
+    write.commit().await
+}
+
 /// Removes all that a shard has of a guild.
 async fn clear(store: &Store, shard: &Database, guild: GuildId) -> Result<()> {
     // By the directory, since a copy that was interrupted may have messages of a channel without it.
@@ -142,7 +165,7 @@ async fn clear(store: &Store, shard: &Database, guild: GuildId) -> Result<()> {
         "DELETE FROM doomed WHERE guild_id = $1",
         "DELETE FROM guilds WHERE id = $1",
     ] {
-        shard.execute(sqlx::query(sql).bind(key(guild.0))).await?;
+        execute(shard, sql, &[key(guild.0)]).await?;
     }
     Ok(())
 }
@@ -153,10 +176,8 @@ impl Move<'_> {
     }
 
     async fn set_moving(&self, moving: bool) -> Result<()> {
-        let query = sqlx::query("UPDATE guild_directory SET moving = $1 WHERE guild_id = $2");
-        let query = query.bind(i64::from(moving)).bind(key(self.guild.0));
-        self.store.accounts().execute(query).await?;
-        Ok(())
+        let sql = "UPDATE guild_directory SET moving = $1 WHERE guild_id = $2";
+        execute(self.store.accounts(), sql, &[i64::from(moving), key(self.guild.0)]).await
     }
 
     async fn announce(&mut self) -> std::result::Result<(), MoveError> {
@@ -206,7 +227,7 @@ impl Move<'_> {
         to: &Database,
         mut copy: Copy<'_>,
     ) -> std::result::Result<(), MoveError> {
-        let mut lock = from.write().await?;
+        let mut lock = lock(from).await?;
         // Not only against changes: marks of what was read take a weaker lock of the row.
         if from.dialect() == Dialect::Postgres {
             sqlx::query("SELECT id FROM guilds WHERE id = $1 FOR UPDATE")
@@ -247,10 +268,9 @@ impl Move<'_> {
     }
 
     async fn direct(&mut self) -> std::result::Result<(), MoveError> {
-        let query = sqlx::query("UPDATE guild_directory SET shard = $1 WHERE guild_id = $2")
-            .bind(i64::try_from(self.target).unwrap_or(i64::MAX))
-            .bind(key(self.guild.0));
-        self.store.accounts().execute(query).await?;
+        let target = i64::try_from(self.target).unwrap_or(i64::MAX);
+        let sql = "UPDATE guild_directory SET shard = $1 WHERE guild_id = $2";
+        execute(self.store.accounts(), sql, &[target, key(self.guild.0)]).await?;
         self.store.forget_home(self.guild);
         self.tell(Step::Directed)
     }

@@ -67,7 +67,8 @@ struct Open {
 #[derive(Debug)]
 pub struct Turn {
     batch: Batch,
-    open: OwnedMutexGuard<Open>,
+    /// None once it is done.
+    open: Option<OwnedMutexGuard<Open>>,
 }
 
 /// Does it to the end, even when whoever waits for it goes away: a request whose client hangs up is
@@ -94,7 +95,7 @@ impl Batch {
                 open.connection = Some(batch.pool.acquire().await?);
             }
             open.begin().await?;
-            Ok(Write::Sqlite(Turn { batch, open }))
+            Ok(Write::Sqlite(Turn { batch, open: Some(open) }))
         })
         .await
     }
@@ -174,11 +175,13 @@ impl Open {
 
 impl Turn {
     fn connection(&mut self) -> &mut AnyConnection {
-        self.open.connection.as_mut().expect("a turn begins with a connection")
+        let open = self.open.as_mut().expect("a turn that is done is gone");
+        open.connection.as_mut().expect("a turn begins with a connection")
     }
 
-    async fn commit(self) -> Result<()> {
-        let Self { batch, mut open } = self;
+    async fn commit(mut self) -> Result<()> {
+        let batch = self.batch.clone();
+        let mut open = self.open.take().expect("a turn that is done is gone");
         to_the_end(async move {
             if let Err(error) = open.run("RELEASE turn").await {
                 open.fail().await;
@@ -196,5 +199,16 @@ impl Turn {
             }
         })
         .await
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        // The file stays locked to other processes until the batch ends, and nobody else may come.
+        let Some(mut open) = self.open.take() else { return };
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            // Those who wrote before read the outcome from the batch.
+            runtime.spawn(async move { open.commit().await });
+        }
     }
 }

@@ -14,6 +14,7 @@ use crate::place::{Place, contract, message, send, with_guild, write};
 contract! {
     all_that_was_acknowledged_is_there
     a_dropped_writer_leaves_nothing
+    a_dropped_writer_lets_others_in
     writers_who_fail_harm_nobody
     writers_who_vanish_at_any_moment_harm_nobody
 }
@@ -74,6 +75,17 @@ async fn a_dropped_writer_leaves_nothing(place: Place) {
     let again = place.open().await;
     assert_eq!(ids(&again).await, [3002, 3001, 3000]);
     assert_sequence(&again, 3).await;
+}
+
+/// Nor does it keep other processes out of the database.
+async fn a_dropped_writer_lets_others_in(place: Place) {
+    let (store, other) = (place.open().await, place.open().await);
+    with_guild(&store).await;
+    let mut gone = write(&store, 1).await;
+    assert!(gone.add_message(&message(1, 10, 1), "lost").await.expect("written"));
+    drop(gone);
+    assert!(send(&other, &message(2, 10, 1)).await.expect("acknowledged"));
+    assert_eq!(ids(&store).await, [2]);
 }
 
 async fn writers_who_fail_harm_nobody(place: Place) {

@@ -107,6 +107,8 @@ async fn messages_are_edited_and_deleted(place: Place) {
     let page = store.messages(ChannelId(10), Page::Newest, 9).await.expect("read");
     assert_eq!(page.len(), 1);
     assert_eq!((page[0].content.as_str(), page[0].edited_at_ms), ("other text", Some(77)));
+    let channel = store.channel(ChannelId(10)).await.expect("read").expect("there");
+    assert_eq!(channel.last_message_id, Some(MessageId(101)), "the one before");
     assert_eq!(found(&store, "number", None, None).await, [] as [u64; 0]);
     assert_eq!(found(&store, "other", None, None).await, [101]);
 }
