@@ -15,7 +15,7 @@ use sqlx::{AssertSqlSafe, ConnectOptions, Connection, Executor};
 /// Commands come by lines; the end of the pipe is the end of all. What a terminal sends to the test
 /// must not keep the shell from cleaning up.
 const KEEPER: &str = r#"
-trap '' INT TERM HUP
+trap '' INT TERM HUP PIPE
 folder=$1 settings=$2
 PATH=$(ls -d /usr/lib/postgresql/*/bin 2>/dev/null | tail -1):$PATH
 mkdir -m 700 "$folder" || exit 1
