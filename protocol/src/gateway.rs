@@ -309,6 +309,7 @@ pub enum ToClient {
 
 /// Where a durable event stands among its guild's: numbers grow by one, without gaps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Position {
     /// Which guild.
     pub guild_id: GuildId,
@@ -331,6 +332,7 @@ pub struct ErrorBody {
 
 /// What happened.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(tag = "event", content = "data")]
 pub enum Event {
     /// After `identify`: everything that a client shows at first.

@@ -247,6 +247,7 @@ pub struct SessionStatus {
 
 /// How a video slot stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum ViewState {
     /// The stream is not there, or its key frame has not come yet.
@@ -259,6 +260,7 @@ pub enum ViewState {
 
 /// Quality of one session over the last interval, from RTCP and the engine's own counts.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct SessionStats {
     /// Which.
     pub session: SessionId,
@@ -271,8 +273,10 @@ pub struct SessionStats {
     /// Interarrival jitter of the client's microphone (RFC 3550 §6.4.1), ms.
     pub jitter_ms: f32,
     /// From the client.
+    #[cfg_attr(feature = "openapi", schema(value_type = u64))]
     pub bitrate_up: Bitrate,
     /// To the client.
+    #[cfg_attr(feature = "openapi", schema(value_type = u64))]
     pub bitrate_down: Bitrate,
 }
 

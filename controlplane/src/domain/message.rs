@@ -5,8 +5,10 @@ use std::collections::HashSet;
 use hype_protocol::gateway::{Channel, ChannelKind, Event, Guild, Message, ReadMark};
 use hype_protocol::id::{ChannelId, GuildId, MessageId, UserId};
 use hype_protocol::permission::Permissions;
+use serde_json::{Value, json};
 
 use crate::app::App;
+use crate::domain::audit::{self, Act};
 use crate::domain::{auth, member, permission, search, text};
 use crate::error::Error;
 use crate::event::Audience;
@@ -121,6 +123,10 @@ pub async fn delete(
     let (mut write, message) = found(app, &channel, id).await?;
     if message.author.id != user {
         member::check(found_in.permissions, Permissions::MANAGE_MESSAGES)?;
+        let act =
+            Act { actor: user, action: "message.delete", target: message.author.id.0, reason: "" };
+        let gone = json!({ "channel_id": channel.id, "message_id": id });
+        audit::record(app, &mut write, act, gone, Value::Null).await?;
     }
     write.delete_message(id).await?;
     let (guild_id, channel_id) = (channel.guild_id, channel.id);

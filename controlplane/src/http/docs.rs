@@ -46,6 +46,10 @@ pub(super) fn page(document: &Value) -> String {
             section(&mut html, path, method, operation);
         }
     }
+    html += "<h2 id=\"events\">events</h2>\n";
+    for event in list(&document["components"]["schemas"]["Event"]["oneOf"]) {
+        html += &event_section(event);
+    }
     html += "<h2 id=\"schemas\">schemas</h2>\n";
     for (name, schema) in entries(&document["components"]["schemas"]) {
         put(&mut html, format_args!("<section id=\"schema-{0}\"><h3>{0}</h3>\n", escape(name)));
@@ -124,6 +128,7 @@ fn contents(html: &mut String, document: &Value) {
             put(html, format_args!("<a href=\"#{id}\">{summary}</a>\n"));
         }
     }
+    *html += "<a href=\"#events\"><strong>events</strong></a>\n";
     *html += "<a href=\"#schemas\"><strong>schemas</strong></a>\n";
 }
 
@@ -163,6 +168,18 @@ fn section(html: &mut String, path: &str, method: &str, operation: &Value) {
         put(html, format_args!("<tr><th>{status}</th><td>{schema}</td><td>{about}</td></tr>\n"));
     }
     *html += "</table>\n</section>\n";
+}
+
+/// One event of the gateway: its name, what it tells, and its data.
+fn event_section(event: &Value) -> String {
+    let kinds = &event["properties"]["event"];
+    let name = list(&kinds["enum"]).first().unwrap_or(&kinds["const"]);
+    let name = escape(text(name));
+    format!(
+        "<section id=\"event-{name}\"><h3><code>{name}</code></h3>\n{}{}</section>\n",
+        prose(text(&event["description"])),
+        fields(&event["properties"]["data"]),
+    )
 }
 
 fn row(html: &mut String, name: &str, required: bool, schema: &Value, place: &str, about: &Value) {

@@ -10,6 +10,7 @@ use axum::Router;
 use axum::body::Bytes;
 use axum::http::{Method, StatusCode, header};
 use axum::routing::get;
+use hype_protocol::gateway::{Event, Position};
 use serde_json::{Map, Value, json};
 use utoipa::openapi::extensions::Extensions;
 use utoipa::openapi::{RefOr, Response, ResponseBuilder};
@@ -42,7 +43,7 @@ impl<T: Codes> IntoResponses for Refused<T> {
 #[derive(OpenApi)]
 #[openapi(
     info(title = "Hype", description = DESCRIPTION, license(name = "Apache-2.0", identifier = "Apache-2.0")),
-    components(schemas(Refusal)),
+    components(schemas(Refusal, Event, Position)),
     tags(
         (name = "auth", description = "Accounts and sign-ins."),
         (name = "guilds", description = "Guilds, and what was changed in them."),
@@ -62,6 +63,10 @@ The REST side of Hype. Voice and events run over the WebSocket at `/gateway`.
 
 **Signing in.** `POST /api/v1/auth/login` answers an access token, which goes into the header \
 `Authorization: Bearer …`, and a refresh token for the next pair.
+
+**Events** of the gateway, and of the bus between replicas, are the schema `Event`. Those that are kept \
+(all of guilds, their members, roles, channels and messages) carry a `Position`: what has been seen is \
+known by it, after a resume as well.
 
 **Ids** are decimal numbers, as strings. A thing that does not exist and one that you may not know \
 of are answered alike.

@@ -166,5 +166,12 @@ async fn messages_are_changed_by_their_author_and_removed_by_the_owner_too() {
     assert_eq!(change(Method::DELETE, &ada, &ids[0], None).await.0, StatusCode::NO_CONTENT);
     assert_error(&change(Method::DELETE, &ada, &ids[0], None).await, 404, "not_found");
     assert_eq!(search("q=creme").await, [2]);
+    // What one does to others' messages is told; what one does to one's own is nobody's business.
+    let (_, log) = server.get(&format!("/api/v1/guilds/{guild}/audit-log"), &ada).await;
+    let log = log.as_array().expect("a list").iter();
+    let deletions: Vec<_> = log.filter(|entry| entry["action"] == "message.delete").collect();
+    assert_eq!(deletions.len(), 1, "{deletions:?}");
+    assert_eq!(deletions[0]["target_id"], bob.id);
+    assert_eq!(deletions[0]["changes"]["message_id"]["from"], ids[0]);
     server.stop().await;
 }
