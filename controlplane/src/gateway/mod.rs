@@ -38,6 +38,8 @@ pub const RESUME_WINDOW: Duration = Duration::from_secs(60);
 pub const TYPING_PAUSE: Duration = Duration::from_secs(2);
 /// Frames that a client may send within a minute, at once if it likes.
 pub const FRAMES_PER_MINUTE: u32 = 120;
+/// Bytes of each of a socket's two buffers, which most sockets hardly use; longer frames grow them.
+const SOCKET_BUFFER: usize = 2048;
 /// The most sockets; one more gets 503.
 pub const MAX_CONNECTIONS: usize = 100_000;
 
@@ -114,7 +116,12 @@ pub async fn upgrade(State(app): State<Shared>, upgrade: WebSocketUpgrade) -> Re
         Err(error) => return error.into_response(),
     };
     app.gateway.dispatch(&app);
-    upgrade.max_message_size(MAX_FRAME).max_frame_size(MAX_FRAME).on_upgrade(|socket| async move {
+    let upgrade = upgrade
+        .max_message_size(MAX_FRAME)
+        .max_frame_size(MAX_FRAME)
+        .read_buffer_size(SOCKET_BUFFER)
+        .write_buffer_size(SOCKET_BUFFER);
+    upgrade.on_upgrade(|socket| async move {
         connection::serve(app, socket).await;
         drop(admission);
     })

@@ -146,8 +146,7 @@ impl Database {
             Dialect::Sqlite => self.readers.begin().await?,
             // Its usual transactions see what others commit meanwhile.
             Dialect::Postgres => {
-                let begin = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
-                self.readers.begin_with(begin).await?
+                self.begin("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await?
             }
         })
     }
@@ -158,9 +157,18 @@ impl Database {
     /// When the database is busy or away.
     pub async fn write(&self) -> Result<Write> {
         match &self.writer {
-            Writer::Any => Ok(Write::Postgres(self.readers.begin().await?)),
+            Writer::Any => Ok(Write::Postgres(self.begin("BEGIN").await?)),
             Writer::One(batch) => batch.write().await,
         }
+    }
+
+    /// Begins a transaction of PostgreSQL in a task of its own: whoever asked may go away, but a
+    /// BEGIN that is cut would give back a connection that is in a transaction without knowing it,
+    /// and what others then do on it by single statements would never be committed.
+    async fn begin(&self, statement: &'static str) -> Result<Transaction<'static, Any>> {
+        let pool = self.readers.clone();
+        let begun = tokio::spawn(async move { pool.begin_with(statement).await });
+        Ok(begun.await.map_err(|_| sqlx::Error::WorkerCrashed)??)
     }
 
     /// Does one statement by itself; returns how many rows it touched.

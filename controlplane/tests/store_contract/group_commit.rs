@@ -2,14 +2,15 @@
 //! who go away in the middle.
 
 use std::collections::HashSet;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use hype_control::store::snowflake::Snowflakes;
 use hype_control::store::{Error, Store};
 use hype_protocol::gateway::Message;
-use hype_protocol::id::{ChannelId, MessageId};
+use hype_protocol::id::{ChannelId, MessageId, UserId};
 
-use crate::place::{Place, contract, message, send, with_guild, write};
+use crate::place::{Place, account, contract, message, send, with_guild, write};
 
 contract! {
     all_that_was_acknowledged_is_there
@@ -17,6 +18,7 @@ contract! {
     a_dropped_writer_lets_others_in
     writers_who_fail_harm_nobody
     writers_who_vanish_at_any_moment_harm_nobody
+    a_single_statement_holds_whoever_vanished_before_it
 }
 
 async fn ids(store: &Store) -> Vec<u64> {
@@ -163,4 +165,32 @@ async fn poll_at_most<T>(mut future: std::pin::Pin<Box<impl Future<Output = T>>>
     });
     // When nothing wakes it any more it has what it waits for, or waits behind another one.
     let _ = tokio::time::timeout(Duration::from_secs(5), polled).await;
+}
+
+/// Whoever goes away while he begins leaves a connection that the next one can rely on: what is done
+/// there by a single statement is committed with it.
+async fn a_single_statement_holds_whoever_vanished_before_it(place: Place) {
+    let store = place.open().await;
+    for round in 0..200 {
+        poll_a_few_times(store.accounts().write(), round % 7).await;
+        poll_a_few_times(store.accounts().snapshot(), round % 5).await;
+        let name = format!("user {round}");
+        let account = account(round + 1, &name);
+        store.create_user(&account, &name, 1).await.expect("acknowledged");
+    }
+    // Another's connections see only what is committed.
+    let ids: Vec<UserId> = (1..=200).map(UserId).collect();
+    assert_eq!(place.open().await.users(&ids).await.expect("read").len(), 200);
+}
+
+/// Lets a future go on for a while, then drops it.
+async fn poll_a_few_times(future: impl Future, times: u64) {
+    let mut future = std::pin::pin!(future);
+    for _ in 0..times {
+        let polled = |context: &mut Context<'_>| Poll::Ready(future.as_mut().poll(context));
+        if std::future::poll_fn(polled).await.is_ready() {
+            return;
+        }
+        tokio::task::yield_now().await;
+    }
 }
