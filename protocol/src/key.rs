@@ -10,7 +10,8 @@ pub const CONTROLS: &str = "/hype/v1/control/";
 pub const NODES: &str = "/hype/v1/node/";
 /// All rooms.
 pub const ROOMS: &str = "/hype/v1/room/";
-
+/// [`crate::record::Leader`]: the replica whose controllers act.
+pub const LEADER: &str = "/hype/v1/leader";
 /// All numbers by which ids are told apart.
 pub const ID_WORKERS: &str = "/hype/v1/id/";
 

@@ -63,6 +63,13 @@ pub struct ControlLive {
     pub version: String,
 }
 
+/// `leader`: the replica whose controllers act. Leased.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Leader {
+    /// Which replica.
+    pub control: ControlId,
+}
+
 /// `id/{number}/owner`: the replica that makes ids of this number. Leased.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct IdWorker {

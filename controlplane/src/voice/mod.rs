@@ -6,6 +6,7 @@
 pub mod enforce;
 pub mod fleet;
 pub mod join;
+mod leader;
 pub mod link;
 pub mod placement;
 pub mod rooms;
@@ -86,7 +87,7 @@ impl Voice {
         voice
     }
 
-    /// Begins to delete rooms in which nobody has been for a while.
+    /// Begins to delete rooms in which nobody has been for a while, whenever this replica leads.
     pub fn sweep(&self) {
         self.spawn(rooms::sweep::run(self.clone()));
     }

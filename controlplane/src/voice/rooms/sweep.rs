@@ -1,5 +1,5 @@
-//! Deletes rooms in which nobody has been for a while, with their assignments. Every replica does
-//! it, by compare-and-set, and only where the room's node is known to have nobody in it.
+//! Deletes rooms in which nobody has been for a while, with their assignments. The leader does it,
+//! by compare-and-set, and only where the room's node is known to have nobody in it.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -10,6 +10,7 @@ use hype_protocol::key;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use crate::voice::Voice;
+use crate::voice::leader::{self, Leader};
 
 /// How long a room stays without anybody.
 const IDLE: Duration = Duration::from_secs(60);
@@ -19,13 +20,23 @@ const ROUND: usize = 50;
 
 /// Runs until aborted.
 pub async fn run(voice: Voice) {
+    loop {
+        let leader = leader::elected(&voice).await;
+        tokio::select! {
+            () = leader.lost() => tracing::info!("this replica does not lead any more"),
+            () = lead(&voice, &leader) => {}
+        }
+    }
+}
+
+async fn lead(voice: &Voice, leader: &Leader) {
     let mut empty_since = HashMap::new();
     let mut ticks = interval(PERIOD);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
-        for room in idle(&voice, &mut empty_since, Instant::now()).into_iter().take(ROUND) {
-            close(&voice, room).await;
+        for room in idle(voice, &mut empty_since, Instant::now()).into_iter().take(ROUND) {
+            close(voice, leader, room).await;
         }
     }
 }
@@ -52,7 +63,7 @@ pub(in crate::voice) fn idle(
 
 /// Deletes a room, unless somebody comes first. Who joins meanwhile by this replica waits; who
 /// joins by another one is asked by the node's `RoomClosed` to join again.
-pub(in crate::voice) async fn close(voice: &Voice, room: RoomId) {
+pub(in crate::voice) async fn close(voice: &Voice, leader: &Leader, room: RoomId) {
     let known = {
         let mut state = voice.state();
         if !state.fleet.sessions_in(room).is_empty() {
@@ -62,8 +73,10 @@ pub(in crate::voice) async fn close(voice: &Voice, room: RoomId) {
         known.closing = true;
         known.clone()
     };
-    let mut transaction =
-        Transaction::new().unchanged(key::room(room), known.mod_revision).delete(key::room(room));
+    let mut transaction = leader
+        .guard(Transaction::new())
+        .unchanged(key::room(room), known.mod_revision)
+        .delete(key::room(room));
     for node in known.room.nodes() {
         transaction = transaction.delete(key::assignment(&node, room));
     }
@@ -78,7 +91,7 @@ pub(in crate::voice) async fn close(voice: &Voice, room: RoomId) {
             metrics::counter!("hype_control_rooms_closed_total").increment(1);
             tracing::info!(?room, "idle room closed");
         }
-        // It changed meanwhile: the watch tells how.
+        // It changed meanwhile, and the watch tells how; or another replica leads.
         Ok(Outcome::Conflict) => {}
         Err(error) => tracing::debug!(?room, %error, "idle room stays for now"),
     }
