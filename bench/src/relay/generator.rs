@@ -289,8 +289,7 @@ impl Everybody {
             };
             let (person, node) = person;
             let mut buffer = [0; 256];
-            let check = person.credentials.as_ref().and_then(|ours| ours.check(&mut buffer));
-            if let Some(check) = check {
+            if let Some(check) = person.credentials.check(&mut buffer) {
                 self.endpoint.send(person.ip, *node, check);
             }
         }

@@ -126,9 +126,9 @@ pub struct Person {
     pub session: SessionId,
     /// Its address; the port is the generator's.
     pub ip: Ipv4Addr,
-    /// For its ICE checks; none against the floor, which wants none …
-    pub credentials: Option<ice::Credentials>,
-    /// … and has no crypto.
+    /// For its ICE checks.
+    pub credentials: ice::Credentials,
+    /// None against the floor, which has no crypto.
     pub keying: Option<SrtpKeying>,
 }
 

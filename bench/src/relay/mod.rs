@@ -103,7 +103,8 @@ pub struct Options {
     /// How many are heard at once; by default all who speak.
     #[arg(long, value_parser = clap::value_parser!(u8).range(1..=64))]
     slots: Option<u8>,
-    /// Finds the highest rate without loss, by letting more and more of the people speak.
+    /// Finds the highest rate without loss, by letting more and more of the people speak; the other
+    /// figures are then those at 60 % of it.
     #[arg(long)]
     sweep: bool,
 }
@@ -275,13 +276,16 @@ async fn sweep(common: &Common, shape: &Shape) -> anyhow::Result<()> {
         }
     }
     // How it fares well below the limit.
-    if good > 0 {
+    let mut windows = Vec::new();
+    for round in 0..if good > 0 { common.pairs } else { 0 } {
         let window = subject.window((good * 6 / 10).max(1), duration, &network).await?;
-        eprintln!("60 %: {}", result::line(&subject.name, &window));
-        steps.push(result::Step::new((good * 6 / 10).max(1), &window));
+        let line = result::line(&subject.name, &window);
+        eprintln!("60 %, {}/{} {line}", round + 1, common.pairs);
+        windows.push(window);
     }
+    let figures = Figures::new(&subject.name, &windows, subject.packets_per_send(), shape.people());
     subject.stop().await?;
-    let mut report = Report::new(common, shape, Figures::default());
+    let mut report = Report::new(common, shape, figures);
     report.set_sweep(steps, good);
     report.print(common.json)
 }

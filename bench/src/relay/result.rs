@@ -35,7 +35,7 @@ pub struct Figures {
     pub bad_packets: Option<u64>,
 }
 
-/// Percentiles in microseconds, over a sample of all packets.
+/// Percentiles in microseconds over a sample of all packets, each the median over the windows.
 #[derive(Debug, Clone, Copy, Default, Serialize)]
 pub struct Latency {
     p50: u32,
@@ -46,12 +46,18 @@ pub struct Latency {
 
 impl Latency {
     fn new(windows: &[Window]) -> Option<Self> {
-        let mut all: Vec<u32> =
-            windows.iter().flat_map(|window| window.latencies_us.iter().copied()).collect();
-        all.sort_unstable();
-        let max = *all.last()?;
-        let at = |share| percentile(&all, share);
-        Some(Self { p50: at(0.5), p99: at(0.99), p999: at(0.999), max })
+        let sorted = |window: &Window| {
+            let mut all = window.latencies_us.clone();
+            all.sort_unstable();
+            all
+        };
+        let all: Vec<_> = windows.iter().map(sorted).filter(|all| !all.is_empty()).collect();
+        let at = |share| {
+            let mut values: Vec<_> = all.iter().map(|all| percentile(all, share)).collect();
+            values.sort_unstable();
+            values.get(values.len() / 2).copied()
+        };
+        Some(Self { p50: at(0.5)?, p99: at(0.99)?, p999: at(0.999)?, max: at(1.0)? })
     }
 }
 
@@ -274,10 +280,9 @@ impl Report {
             );
         }
         if let Some(best) = self.highest_lossless_pps {
-            println!("highest rate without loss: {best:.0} packets/s");
-        } else {
-            print_figures(&self.figures);
+            println!("highest rate without loss: {best:.0} packets/s; at 60 % of it:");
         }
+        print_figures(&self.figures);
         if let Some(Comparison { against, ratio }) = &self.comparison {
             print_figures(against);
             println!("ratio                        {}", text(*ratio, 3));

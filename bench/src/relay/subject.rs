@@ -318,9 +318,12 @@ fn v4(address: SocketAddr) -> anyhow::Result<SocketAddrV4> {
     }
 }
 
+/// Somebody whose checks are as many and as long as those that a node gets, so that both are asked to
+/// receive the same.
 fn nobody(ip: Ipv4Addr, number: usize) -> Person {
     let session = SessionId(number as u64 + 1);
-    Person { session, ip, credentials: None, keying: None }
+    let credentials = ice::Credentials::new("node/worker/session/mac1", "nobody".into(), "test");
+    Person { session, ip, credentials, keying: None }
 }
 
 /// One speaker of each room first, then the second of each: the first few are spread evenly.
@@ -357,7 +360,7 @@ fn gather(
             flags: VoiceFlags { self_mute: !speaks, self_deaf: speaks, ..VoiceFlags::default() },
             media: media.clone(),
         });
-        let credentials = Some(ice::Credentials::new(&ufrag, password, "bench"));
+        let credentials = ice::Credentials::new(&ufrag, password, "bench");
         Person { session, ip, credentials, keying: Some(keying) }
     };
     for assignment in &node.started.rooms {

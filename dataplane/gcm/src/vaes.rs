@@ -29,6 +29,17 @@ const GROUP: usize = 16;
 /// The last group has the block of lengths besides: so many powers of the hash key are kept.
 const POWERS: usize = GROUP + 1;
 
+/// Calls all cache lines of a value into the nearest cache.
+#[inline]
+pub fn prefetch<T>(value: &T) {
+    let start: *const T = value;
+    for offset in (0..size_of::<T>()).step_by(64) {
+        let at = start.cast::<i8>().wrapping_add(offset);
+        // SAFETY: a prefetch reads nothing, whatever the address; every x86-64 has it.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(at) };
+    }
+}
+
 /// What is made of a key once. Its existence proves that the processor has the instructions.
 #[repr(C, align(64))]
 pub struct Schedule {
@@ -91,11 +102,7 @@ impl Schedule {
     /// Asks the processor to bring it into its nearest cache.
     #[inline]
     pub fn prefetch(&self) {
-        for line in (0..size_of::<Self>()).step_by(64) {
-            let at = std::ptr::from_ref(self).cast::<i8>().wrapping_add(line);
-            // SAFETY: a prefetch reads nothing, whatever the address; every x86-64 has it.
-            unsafe { _mm_prefetch::<_MM_HINT_T0>(at) };
-        }
+        prefetch(self);
     }
 
     /// `out` is `plaintext` and a tag long.

@@ -1,6 +1,7 @@
 //! The floor that a node's cost is compared with: receives each datagram and sends the copies that
 //! the engine would forward, by the same back end, with no engine and no crypto. Only benchmarks
-//! run it; it checks nothing and never serves anybody.
+//! run it; it checks nothing and never serves anybody. Connectivity checks come to it as to a node, and
+//! go no further.
 
 use std::collections::HashMap;
 use std::io;
@@ -65,6 +66,10 @@ fn relay<I: DatagramIo>(
 ) -> io::Result<()> {
     while !stop.load(Ordering::Acquire) {
         io.receive(|datagram, transmit| {
+            // RFC 7983 §7: what is not media.
+            if !matches!(datagram.payload, [128..=191, ..]) {
+                return;
+            }
             let Some(destinations) = routes.get(&datagram.source) else { return };
             let len = datagram.payload.len();
             let whole = (len + grow).min(MAX_DATAGRAM);

@@ -22,14 +22,14 @@ use super::{
     BATCH, Datagram, DatagramIo, EventFd, IoCounters, MAX_DATAGRAM, TransmitQueue, listen,
 };
 use receive_buffers::{Filled, ReceiveBuffers};
-use train::Train;
 use transmit::TransmitBuffers;
 use user_data::Request;
 
 /// Submissions of one enter: more take more of them. The queue goes round, so a longer one would
 /// find its entries cold each time, which costs a lone packet's copies a tenth.
 const SUBMISSIONS: u32 = 128;
-/// Completions: more than there are buffers of both kinds, so that the queue cannot overflow.
+/// Completions: more than there are buffers of both kinds, so that the queue cannot overflow even if
+/// every send fails.
 const COMPLETIONS: u32 = 4096;
 const _: () = assert!(COMPLETIONS > (transmit::COUNT + receive_buffers::COUNT) as u32);
 
@@ -55,6 +55,10 @@ struct Arrived {
 pub struct Queue {
     ring: IoUring,
     transmit: TransmitBuffers,
+    /// Trains of this turn that are in the submission queue, or further.
+    submitted: usize,
+    /// Trains that must be sent again as single packets.
+    refused: Vec<u16>,
     /// What is committed belongs to a turn of one datagram: it meets no company any more.
     lone: bool,
     arrived: VecDeque<Arrived>,
@@ -97,6 +101,8 @@ impl Uring {
         let queue = Queue {
             ring,
             transmit: TransmitBuffers::new()?,
+            submitted: 0,
+            refused: Vec::new(),
             lone: false,
             arrived: VecDeque::with_capacity(usize::from(receive_buffers::COUNT)),
             armed: vec![false; sockets.len()],
@@ -186,11 +192,8 @@ impl DatagramIo for Uring {
         queue.submit_trains();
         queue.arm();
         let work_left = !queue.arrived.is_empty() || timeout == Some(Duration::ZERO);
-        // Sends complete while they are submitted, and each counts as a completion: the sleep ends
-        // with the first one beyond them.
-        let want = if work_left { 0 } else { queue.transmit.in_flight() + 1 };
-        queue.enter(want, timeout)?;
-        queue.reap();
+        queue.enter(if work_left { 0 } else { 1 }, timeout)?;
+        queue.settle();
         match queue.broken.take() {
             Some(error) => Err(error),
             None => Ok(()),
@@ -220,7 +223,7 @@ impl TransmitQueue for Queue {
     #[inline]
     fn commit(&mut self, len: usize, local: u8, remote: SocketAddr) {
         let known = usize::from(local) < self.sockets.len();
-        if !known || !self.transmit.commit(len, local, remote) {
+        if !known || !self.transmit.commit(len, local, remote, self.lone) {
             self.counters.send_failed += 1;
         }
         if self.lone && self.transmit.trains.len() >= BATCH {
@@ -237,26 +240,62 @@ impl TransmitQueue for Queue {
         if let Err(error) = self.enter(0, None) {
             self.broken = Some(error);
         }
-        self.reap();
+        self.settle();
     }
 }
 
 impl Queue {
-    /// Moves all that waits into the submission queue.
+    /// Moves all trains that wait into the submission queue, which is entered each time it is full.
     fn submit_trains(&mut self) {
-        for place in 0..self.transmit.trains.len() {
-            let train = self.transmit.trains.get(place);
-            self.submit(train);
+        while self.submitted < self.transmit.trains.len() {
+            let mut submissions = self.ring.submission();
+            for place in self.submitted..self.transmit.trains.len() {
+                let entry = self.transmit.send(u16::try_from(place).expect("at most two a buffer"));
+                // SAFETY: the entry points into a transmit buffer, which is not used again before
+                // `settle` has seen that the kernel is done with it.
+                if unsafe { submissions.push(&entry) }.is_err() {
+                    break;
+                }
+                // Told otherwise by a completion.
+                let train = self.transmit.trains.get(place);
+                self.counters.sent += u64::from(train.packets);
+                self.counters.sent_bytes += self.transmit.trains.bytes(&train);
+                self.counters.sends += 1;
+                self.submitted += 1;
+            }
+            drop(submissions);
+            if self.submitted == self.transmit.trains.len() {
+                return;
+            }
+            if let Err(error) = self.enter(0, None) {
+                self.broken = Some(error);
+                return;
+            }
+            if self.ring.submission().is_full() {
+                // The kernel is short of memory: the rest is tried again by who comes next.
+                return;
+            }
         }
-        self.transmit.trains.clear();
     }
 
-    fn submit(&mut self, train: Train) {
-        let entry = self.transmit.send(train);
-        if self.push(&entry).is_err() {
-            self.transmit.landed(train.first);
-            self.transmit.release(&train);
-            self.counters.send_failed += u64::from(train.packets);
+    /// After a call that took submissions: reads what completed, sends the packets of refused trains
+    /// one by one, and frees the buffers once the kernel is done with them.
+    fn settle(&mut self) {
+        self.reap();
+        while let Some(train) = self.refused.pop() {
+            self.transmit.trains.split(usize::from(train));
+        }
+        if self.submitted < self.transmit.trains.len() {
+            self.submit_trains();
+            if let Err(error) = self.enter(0, None) {
+                self.broken = Some(error);
+            }
+            self.reap();
+        }
+        let taken = self.submitted == self.transmit.trains.len();
+        if taken && self.ring.submission().is_empty() {
+            self.transmit.free_all();
+            self.submitted = 0;
         }
     }
 
@@ -368,7 +407,7 @@ impl Queue {
             let Some(completion) = self.ring.completion().next() else { return };
             let result = completion.result();
             match user_data::decode(completion.user_data()) {
-                Some(Request::Send { buffer }) => self.sent(buffer, result),
+                Some(Request::Send { train }) => self.failed(train, result),
                 Some(Request::Receive { local }) => self.received(local, &completion),
                 Some(Request::Wake) => {
                     self.wake.clear();
@@ -379,34 +418,24 @@ impl Queue {
         }
     }
 
-    /// A send is over: `result` is what was sent, in bytes, or a negative errno.
-    fn sent(&mut self, first: u16, result: i32) {
-        let Some(train) = self.transmit.landed(first) else { return };
-        match u64::try_from(result) {
-            Ok(len) => {
-                self.counters.sent += u64::from(train.packets);
-                self.counters.sent_bytes += len;
-                self.counters.sends += 1;
-            }
-            Err(_) if train.packets > 1 && refuses_trains(-result) => {
-                // An interface without checksum offload, a smaller MTU: each by itself tells.
-                // What the interface cannot do it is not asked for again.
-                self.transmit.trains.grouping &= -result != libc::EIO;
-                let mut alone = [None; train::MAX_PACKETS];
-                let mut places = alone.iter_mut();
-                self.transmit.split(&train, |packet| {
-                    if let Some(place) = places.next() {
-                        *place = Some(packet);
-                    }
-                });
-                alone.into_iter().flatten().for_each(|packet| self.submit(packet));
-                return;
-            }
-            Err(_) => {
-                (0..train.packets).for_each(|_| self.counters.count_send_error(-result));
-            }
+    /// A send failed with a negative errno.
+    fn failed(&mut self, place: u16, result: i32) {
+        let errno = result.saturating_neg();
+        if errno <= 0 {
+            return;
         }
-        self.transmit.release(&train);
+        let train = self.transmit.trains.get(usize::from(place));
+        self.counters.sent -= u64::from(train.packets);
+        self.counters.sent_bytes -= self.transmit.trains.bytes(&train);
+        self.counters.sends -= 1;
+        if train.packets > 1 && refuses_trains(errno) {
+            // An interface without checksum offload, a smaller MTU: each by itself tells.
+            // What the interface cannot do it is not asked for again.
+            self.transmit.trains.grouping &= errno != libc::EIO;
+            self.refused.push(place);
+        } else {
+            (0..train.packets).for_each(|_| self.counters.count_send_error(errno));
+        }
     }
 
     fn received(&mut self, local: u8, completion: &cqueue::Entry) {

@@ -30,13 +30,6 @@ pub struct Train {
     pub remote: SocketAddr,
 }
 
-impl Train {
-    /// One packet of this train as a train of its own.
-    pub fn alone(&self, buffer: u16, len: u16) -> Self {
-        Self { packets: 1, segment: len, first: buffer, last: buffer, closed: true, ..*self }
-    }
-}
-
 #[derive(Debug, Clone, Copy, Default)]
 struct Slot {
     /// The turn in which this slot was written; an older one is empty.
@@ -62,7 +55,8 @@ impl Trains {
     pub fn new() -> Self {
         let count = usize::from(COUNT);
         Self {
-            queued: Vec::with_capacity(count),
+            // A train that was refused comes again as its packets.
+            queued: Vec::with_capacity(2 * count),
             next: vec![0; count].into_boxed_slice(),
             lens: vec![0; count].into_boxed_slice(),
             slots: vec![Slot::default(); SLOTS].into_boxed_slice(),
@@ -95,7 +89,40 @@ impl Trains {
         self.queued.push(train);
     }
 
-    /// How many trains wait.
+    /// Adds the packet in `buffer` as a train of its own: the only one of this turn for its
+    /// destination.
+    #[inline]
+    pub fn add_alone(&mut self, buffer: u16, len: u16, local: u8, remote: SocketAddr) {
+        self.lens[usize::from(buffer)] = len;
+        self.queued.push(Train {
+            local,
+            packets: 1,
+            segment: len,
+            first: buffer,
+            last: buffer,
+            closed: true,
+            remote,
+        });
+    }
+
+    /// Adds each packet of the train at `place` as a train of its own.
+    pub fn split(&mut self, place: usize) {
+        let train = self.queued[place];
+        let mut buffer = train.first;
+        for _ in 0..train.packets {
+            self.add_alone(buffer, self.len_of(buffer), train.local, train.remote);
+            buffer = self.after(buffer);
+        }
+    }
+
+    /// Bytes of all packets of a train.
+    pub fn bytes(&self, train: &Train) -> u64 {
+        let segment = u64::from(train.segment);
+        // All but the last are of one size.
+        u64::from(train.packets - 1) * segment + u64::from(self.len_of(train.last))
+    }
+
+    /// How many trains there are.
     pub fn len(&self) -> usize {
         self.queued.len()
     }

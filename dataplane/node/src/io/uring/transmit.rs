@@ -1,10 +1,11 @@
-//! Transmit buffers of the ring. A buffer is free, reserved, queued in a train, or in the kernel's
-//! hands: from the moment its SEND or SENDMSG is pushed until its completion has been read.
+//! Transmit buffers of the ring: used one after the other and all free again when the kernel has
+//! taken what was submitted. A send carries MSG_DONTWAIT, so it is over, sent or failed, when the
+//! io_uring_enter(2) returns that took it: the kernel neither waits for room nor comes back to it.
 
 use std::io;
 use std::net::SocketAddr;
 
-use io_uring::squeue;
+use io_uring::squeue::{self, Flags};
 use io_uring::{opcode, types};
 
 use super::train::{MAX_PACKETS, Train, Trains};
@@ -16,8 +17,10 @@ use crate::io::region::Region;
 /// How many: what a busy turn of 40 packets sends to 50 listeners each, so that packets of different
 /// speakers for one listener meet in a train. A turn that sends less uses the same few again.
 pub const COUNT: u16 = 2048;
-/// Behind the payload stands what the kernel must be told of a send that begins in this buffer.
-const MESSAGE: usize = MAX_DATAGRAM.next_multiple_of(64);
+/// The address stands right before the payload, so that a send touches no other cache line.
+const PAYLOAD: usize = size_of::<RawAddress>().next_multiple_of(16);
+/// Behind the payload stands what the kernel must be told of a train that begins in this buffer.
+const MESSAGE: usize = (PAYLOAD + MAX_DATAGRAM).next_multiple_of(64);
 const STRIDE: usize = (MESSAGE + size_of::<Message>()).next_multiple_of(64);
 
 /// `struct cmsghdr` with the UDP_SEGMENT value of udp(7) behind it.
@@ -30,10 +33,9 @@ struct SegmentSize {
     value: u16,
 }
 
-/// What SENDMSG points to; for a SEND only the address is used.
+/// What SENDMSG points to.
 #[repr(C)]
 struct Message {
-    address: RawAddress,
     header: libc::msghdr,
     control: SegmentSize,
     parts: [libc::iovec; MAX_PACKETS],
@@ -43,107 +45,109 @@ struct Message {
 #[derive(Debug)]
 pub struct TransmitBuffers {
     data: Region,
-    /// Free buffers, the one used last on top: its bytes are still in the cache.
-    free: Vec<u16>,
-    reserved: Option<u16>,
+    /// The first free one; it is the reserved one, if any is.
+    next: u16,
+    reserved: bool,
     pub trains: Trains,
-    /// By their first buffer: trains in the kernel's hands.
-    flying: Box<[Option<Train>]>,
-    in_flight: usize,
 }
 
 impl TransmitBuffers {
     pub fn new() -> io::Result<Self> {
         Ok(Self {
             data: Region::populated(usize::from(COUNT) * STRIDE)?,
-            free: (0..COUNT).rev().collect(),
-            reserved: None,
+            next: 0,
+            reserved: false,
             trains: Trains::new(),
-            flying: vec![None; usize::from(COUNT)].into_boxed_slice(),
-            in_flight: 0,
         })
     }
 
     /// True when `reserve` would give a buffer.
     #[inline]
     pub fn available(&self) -> bool {
-        self.reserved.is_some() || !self.free.is_empty()
-    }
-
-    /// Sends in the kernel's hands.
-    pub fn in_flight(&self) -> usize {
-        self.in_flight
+        self.next < COUNT
     }
 
     #[inline]
     pub fn reserve(&mut self) -> Option<&mut [u8]> {
-        let id = match self.reserved {
-            Some(id) => id,
-            None => self.free.pop()?,
-        };
-        self.reserved = Some(id);
-        // SAFETY: the buffer is not in flight, so the kernel does not use it.
-        Some(unsafe { self.data.bytes(usize::from(id) * STRIDE, MAX_DATAGRAM) })
+        if !self.available() {
+            return None;
+        }
+        self.reserved = true;
+        let start = usize::from(self.next) * STRIDE + PAYLOAD;
+        // SAFETY: a buffer from `next` on was never submitted since `free_all`, so the kernel does
+        // not use it.
+        Some(unsafe { self.data.bytes(start, MAX_DATAGRAM) })
     }
 
-    /// Queues the reserved buffer. False when nothing is reserved or `len` is too large.
+    /// Queues the reserved buffer; with `alone` for sure in no train. False when nothing is reserved
+    /// or `len` is too large.
     #[inline]
-    pub fn commit(&mut self, len: usize, local: u8, remote: SocketAddr) -> bool {
+    pub fn commit(&mut self, len: usize, local: u8, remote: SocketAddr, alone: bool) -> bool {
         let len = match u16::try_from(len) {
             Ok(len) if usize::from(len) <= MAX_DATAGRAM => len,
             Ok(_) | Err(_) => return false,
         };
-        let Some(id) = self.reserved.take() else { return false };
-        self.trains.add(id, len, local, remote);
+        if !std::mem::take(&mut self.reserved) {
+            return false;
+        }
+        if alone {
+            self.trains.add_alone(self.next, len, local, remote);
+        } else {
+            self.trains.add(self.next, len, local, remote);
+        }
+        self.next += 1;
         true
     }
 
-    /// The request that sends a train; from here on its buffers are in flight.
-    pub fn send(&mut self, train: Train) -> squeue::Entry {
-        self.flying[usize::from(train.first)] = Some(train);
-        self.in_flight += 1;
-        let entry = if train.packets == 1 { self.one(&train) } else { self.many(&train) };
-        entry.user_data(user_data::send(train.first))
+    /// The kernel is done with all that was submitted, and its failures have been read. What is
+    /// reserved stays so.
+    pub fn free_all(&mut self) {
+        self.trains.clear();
+        if !self.reserved {
+            self.next = 0;
+        }
     }
 
-    fn message(&mut self, buffer: u16) -> &mut Message {
-        let message = self.data.at(usize::from(buffer) * STRIDE + MESSAGE).cast::<Message>();
-        // SAFETY: inside this buffer and aligned (its offset is a multiple of 64); all-zero, as the
-        // region is at first, is a valid Message; the buffer's send has not been pushed, or its
-        // completion was read, so the kernel does not use it.
-        unsafe { &mut *message }
+    /// The request that sends the train at `place`. Only a failure completes: what has no completion
+    /// when the call returns that took it was sent.
+    #[inline]
+    pub fn send(&mut self, place: u16) -> squeue::Entry {
+        let train = self.trains.get(usize::from(place));
+        let entry = if train.packets == 1 { self.one(&train) } else { self.many(&train) };
+        entry.flags(Flags::SKIP_SUCCESS).user_data(user_data::send(place))
     }
 
     // MSG_DONTWAIT keeps the kernel from parking a send behind a full socket buffer and reading our
     // bytes again later, when they would be another packet's.
+    #[inline]
     fn one(&mut self, train: &Train) -> squeue::Entry {
-        let start = usize::from(train.first) * STRIDE;
-        let message = self.message(train.first);
-        let address_len = address::encode(&train.remote, &mut message.address);
-        let address: *const RawAddress = &raw const message.address;
+        let (address, address_len) = self.address(train);
         opcode::Send::new(
             types::Fixed(u32::from(train.local)),
-            self.data.at(start).cast_const(),
+            self.payload(train.first).cast_const(),
             u32::from(train.segment),
         )
         .flags(libc::MSG_DONTWAIT)
-        .dest_addr(address.cast())
+        .dest_addr(address.cast_const().cast())
         .dest_addr_len(address_len)
         .build()
     }
 
     fn many(&mut self, train: &Train) -> squeue::Entry {
-        let mut parts = [const { libc::iovec { iov_base: std::ptr::null_mut(), iov_len: 0 } }; _];
+        let (address, address_len) = self.address(train);
+        let place = self.data.at(usize::from(train.first) * STRIDE + MESSAGE).cast::<Message>();
+        // SAFETY: inside this buffer and aligned (its offset is a multiple of 64); all-zero, as the
+        // region is at first, is a valid Message; the train has not been submitted, so the kernel
+        // does not use it.
+        let message = unsafe { &mut *place };
         let mut buffer = train.first;
-        for part in parts.iter_mut().take(usize::from(train.packets)) {
+        for part in message.parts.iter_mut().take(usize::from(train.packets)) {
             *part = libc::iovec {
-                iov_base: self.data.at(usize::from(buffer) * STRIDE).cast(),
+                iov_base: self.payload(buffer).cast(),
                 iov_len: usize::from(self.trains.len_of(buffer)),
             };
             buffer = self.trains.after(buffer);
         }
-        let message = self.message(train.first);
-        message.parts = parts;
         message.control = SegmentSize {
             // CMSG_LEN(2): the header and the value, without what aligns the next one.
             len: std::mem::offset_of!(SegmentSize, value) + size_of::<u16>(),
@@ -152,8 +156,8 @@ impl TransmitBuffers {
             value: train.segment,
         };
         let header = &mut message.header;
-        header.msg_namelen = address::encode(&train.remote, &mut message.address);
-        header.msg_name = (&raw mut message.address).cast();
+        header.msg_namelen = address_len;
+        header.msg_name = address.cast();
         header.msg_iov = message.parts.as_mut_ptr();
         header.msg_iovlen = usize::from(train.packets);
         header.msg_control = (&raw mut message.control).cast();
@@ -163,30 +167,18 @@ impl TransmitBuffers {
             .build()
     }
 
-    /// A completion said that the kernel is done with the train that begins with this buffer.
-    pub fn landed(&mut self, first: u16) -> Option<Train> {
-        let train = self.flying.get_mut(usize::from(first))?.take();
-        debug_assert!(train.is_some(), "each send completes once");
-        self.in_flight -= usize::from(train.is_some());
-        train
+    fn payload(&self, buffer: u16) -> *mut u8 {
+        self.data.at(usize::from(buffer) * STRIDE + PAYLOAD)
     }
 
-    /// Frees a train's buffers.
+    /// Writes a train's destination before its first payload.
     #[inline]
-    pub fn release(&mut self, train: &Train) {
-        let mut buffer = train.first;
-        for _ in 0..train.packets {
-            self.free.push(buffer);
-            buffer = self.trains.after(buffer);
-        }
-    }
-
-    /// Names the packets of a train, each as a train of its own.
-    pub fn split(&self, train: &Train, mut each: impl FnMut(Train)) {
-        let mut buffer = train.first;
-        for _ in 0..train.packets {
-            each(train.alone(buffer, self.trains.len_of(buffer)));
-            buffer = self.trains.after(buffer);
-        }
+    fn address(&mut self, train: &Train) -> (*mut RawAddress, libc::socklen_t) {
+        let place = self.data.at(usize::from(train.first) * STRIDE).cast::<RawAddress>();
+        // SAFETY: inside this buffer and aligned (its offset is a multiple of 64), plain bytes; the
+        // train has not been submitted, so the kernel does not use it.
+        let address = unsafe { &mut *place };
+        let len = address::encode(&train.remote, address);
+        (place, len)
     }
 }

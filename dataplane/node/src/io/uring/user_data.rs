@@ -9,8 +9,8 @@ const WAKE: u64 = 3 << 32;
 pub enum Request {
     /// The multishot RECVMSG of a socket.
     Receive { local: u8 },
-    /// The SEND of a transmit buffer.
-    Send { buffer: u16 },
+    /// The SEND or SENDMSG of a train, by its place among those of this turn.
+    Send { train: u16 },
     /// The poll of the wake eventfd.
     Wake,
 }
@@ -19,8 +19,8 @@ pub fn receive(local: u8) -> u64 {
     RECEIVE | u64::from(local)
 }
 
-pub fn send(buffer: u16) -> u64 {
-    SEND | u64::from(buffer)
+pub fn send(train: u16) -> u64 {
+    SEND | u64::from(train)
 }
 
 pub fn wake() -> u64 {
@@ -32,7 +32,7 @@ pub fn decode(number: u64) -> Option<Request> {
     let low = number & 0xffff_ffff;
     match number - low {
         RECEIVE => Some(Request::Receive { local: u8::try_from(low).ok()? }),
-        SEND => Some(Request::Send { buffer: u16::try_from(low).ok()? }),
+        SEND => Some(Request::Send { train: u16::try_from(low).ok()? }),
         WAKE => Some(Request::Wake),
         _ => None,
     }
@@ -45,7 +45,7 @@ mod tests {
     #[test]
     fn requests_come_back() {
         assert_eq!(decode(receive(7)), Some(Request::Receive { local: 7 }));
-        assert_eq!(decode(send(65_535)), Some(Request::Send { buffer: 65_535 }));
+        assert_eq!(decode(send(65_535)), Some(Request::Send { train: 65_535 }));
         assert_eq!(decode(wake()), Some(Request::Wake));
         assert_eq!(decode(0), None);
         assert_eq!(decode(RECEIVE | 256), None);

@@ -30,7 +30,7 @@ unsafe impl Sync for Memory {}
 
 /// Makes `receive` + `transmit` frames; returns both runs.
 pub fn allocate(receive: usize, transmit: usize) -> io::Result<(Frames, Frames)> {
-    let memory = Arc::new(Memory(Region::new((receive + transmit) * FRAME)?));
+    let memory = Arc::new(Memory(Region::populated((receive + transmit) * FRAME)?));
     let first = Frames { memory: Arc::clone(&memory), first: 0, count: receive };
     Ok((first, Frames { memory, first: receive, count: transmit }))
 }
