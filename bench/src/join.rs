@@ -21,7 +21,7 @@ use crate::peer::Peer;
 use crate::tally::percentile;
 
 /// How long somebody waits to hear the speaker.
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(30);
 /// How often it is looked whether something was heard; when that was is known exactly.
 const LOOK: Duration = Duration::from_millis(10);
 

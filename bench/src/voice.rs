@@ -67,6 +67,11 @@ struct Latency {
     max: u32,
 }
 
+/// How often, and how many times, it is looked for what is still under way at the end. Looks are
+/// counted, not time: a machine that stands still counts none.
+const LOOK: Duration = Duration::from_millis(50);
+const LOOKS: u32 = 40;
+
 struct Client {
     gateway: Gateway,
     events: mpsc::UnboundedReceiver<Event>,
@@ -97,6 +102,12 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
         client.peer.speak(false);
     }
     tokio::time::sleep(Duration::from_millis(500)).await;
+    for _ in 0..LOOKS {
+        if missing(&clients, &first, &last) == 0 {
+            break;
+        }
+        tokio::time::sleep(LOOK).await;
+    }
     let report = report(&clients, &first, &last, elapsed);
     for client in clients {
         drop(client.events);
@@ -151,6 +162,23 @@ async fn join(
     let joined: JoinedNative = gateway.request(request).await.context("voice.join_native")?;
     let peer = Peer::connect(joined, &ufrag, epoch).await?;
     Ok(Client { gateway, events, peer })
+}
+
+/// Packets that did not come yet.
+fn missing(clients: &[Client], first: &[u32], last: &[u32]) -> u64 {
+    let mut missing = 0;
+    for (listener, client) in clients.iter().enumerate() {
+        client.peer.tally(|tally| {
+            for (speaker, (first, last)) in first.iter().zip(last).enumerate() {
+                let heard = tally.heard.get(&clients[speaker].peer.source());
+                if speaker != listener {
+                    let all = u64::from(last - first);
+                    missing += heard.map_or(all, |heard| heard.missing(*first, *last));
+                }
+            }
+        });
+    }
+    missing
 }
 
 fn report(clients: &[Client], first: &[u32], last: &[u32], elapsed: Duration) -> Report {

@@ -223,7 +223,11 @@ async fn build(
     let store = Store::open(
         &config.store.accounts(&config.data_dir),
         &config.store.shards(&config.data_dir),
-        Connections { sqlite_readers: config.store.readers, postgres: config.store.connections },
+        Connections {
+            sqlite_readers: config.store.readers,
+            postgres: config.store.connections,
+            ..Connections::default()
+        },
     )
     .await?;
     let sealing = SealingKey::open(config.sealing_key.as_ref(), &data_dir.path)

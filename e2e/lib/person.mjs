@@ -58,7 +58,7 @@ export class Person {
   static async open(name, { hz, url, browser = "chrome" }) {
     const person = new Person();
     Object.assign(person, { name, hz, url, kind: browser });
-    const shared = { browser, headless: true, userDataDir: ownFolder(`browser-${browser}`), protocolTimeout: 60_000 };
+    const shared = { browser, headless: true, userDataDir: ownFolder(`browser-${browser}`), protocolTimeout: 180_000, timeout: 120_000 };
     person.browser = browser === "firefox"
       ? await puppeteer.launch({ ...shared, executablePath: "/usr/bin/firefox-esr", extraPrefsFirefox: FIREFOX })
       : await puppeteer.launch({
@@ -68,6 +68,7 @@ export class Person {
         });
     [person.page] = await person.browser.pages();
     person.page ??= await person.browser.newPage();
+    person.page.setDefaultNavigationTimeout(120_000);
     person.errors = [];
     person.page.on("pageerror", (error) => person.errors.push(error));
     await person.page.evaluateOnNewDocument(prepare, SHARE_HZ);
@@ -80,11 +81,11 @@ export class Person {
   }
 
   async click(id) {
-    await this.page.locator(testid(id)).setTimeout(10_000).click();
+    await this.page.locator(testid(id)).setTimeout(60_000).click();
   }
 
   async fill(id, text) {
-    await this.page.locator(testid(id)).setTimeout(10_000).fill(text);
+    await this.page.locator(testid(id)).setTimeout(60_000).fill(text);
   }
 
   /** Reads something in the page. */
@@ -138,7 +139,7 @@ export class Person {
 
   /** Waits until media flows; then listens. */
   async inVoice(options) {
-    await this.until("in voice", () => window.hype?.state.call.status === "connected", { withinMs: 30_000, ...options });
+    await this.until("in voice", () => window.hype?.state.call.status === "connected", options);
     await this.see(installEar);
   }
 
@@ -158,7 +159,7 @@ export class Person {
       const right = heard.length === expected.size && heard.every(([id, hz]) => Math.abs(hz - expected.get(id)) < 8);
       if (!right) throw new Error(`hears ${JSON.stringify(heard)}, expected ${JSON.stringify([...expected])}`);
       return true;
-    }, { withinMs: 20_000, ...options });
+    }, options);
   }
 
   /** Sum over this person's own streams of one field of getStats, by type and kind. */
@@ -177,6 +178,11 @@ export class Person {
     const [before, began] = [await this.stat(type, kind, field), performance.now()];
     await new Promise((resolve) => setTimeout(resolve, ms));
     return ((await this.stat(type, kind, field)) - before) / ((performance.now() - began) / 1000);
+  }
+
+  /** What the browser believes that it may send, in bits a second; undefined where it does not tell. */
+  upstream() {
+    return this.see(async () => [...(await window.hype.voice.pc.getStats()).values()].find(({ type, availableOutgoingBitrate }) => type === "candidate-pair" && availableOutgoingBitrate)?.availableOutgoingBitrate);
   }
 
   /** The SRTP suite that the browser negotiated; undefined where it does not tell. */

@@ -370,7 +370,8 @@ pub enum Event {
         /// Its owner now.
         owner_id: UserId,
     },
-    /// What stands outside a guild's sequence, as it is now: after a resume by another replica.
+    /// What stands outside a guild's sequence, as it is now: after a resume by another replica, and to
+    /// a session that began before its replica heard that the person is a member.
     #[serde(rename = "guild.state")]
     GuildState {
         /// Which guild.

@@ -38,7 +38,11 @@ async fn open(options: &config::Options) -> anyhow::Result<(Store, hype_control:
     let store = Store::open(
         &config.store.accounts(&config.data_dir),
         &config.store.shards(&config.data_dir),
-        Connections { sqlite_readers: config.store.readers, postgres: config.store.connections },
+        Connections {
+            sqlite_readers: config.store.readers,
+            postgres: config.store.connections,
+            ..Connections::default()
+        },
     )
     .await?;
     Ok((store, config))

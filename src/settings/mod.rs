@@ -141,7 +141,8 @@ impl Etcd {
         };
         let password = self.password.as_ref().map(|password| password.reveal().to_owned());
         let user = self.user.clone().zip(password);
-        let settings = etcd::Settings { endpoints: self.endpoints.clone(), tls, user };
+        let endpoints = self.endpoints.clone();
+        let settings = etcd::Settings { endpoints, tls, user, ..etcd::Settings::default() };
         Ok(coordination::Store::Etcd(etcd::Etcd::new(settings)?))
     }
 }

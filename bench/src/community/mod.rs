@@ -25,7 +25,7 @@ use member::{Member, Voice};
 use seen::{Counts, Seen};
 
 /// How long the last messages may take to reach everybody, and people to get ready.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(60);
 /// A longer silence between two packets of somebody who speaks is a gap that people hear.
 const AUDIBLE: Duration = Duration::from_millis(1000);
 

@@ -4,7 +4,7 @@
 //! one run, so that the ratio holds on a noisy machine. Absolute times do not compare across runs.
 
 mod audience;
-mod endpoint;
+pub(crate) mod endpoint;
 mod generator;
 mod media;
 mod meter;

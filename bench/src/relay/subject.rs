@@ -30,6 +30,10 @@ use crate::node_process::{self, NodeProcess};
 
 /// How long sessions may take to connect.
 const PATIENCE: Duration = Duration::from_secs(60);
+/// How often it is looked for what is still under way after a window, and how many looks in a row
+/// that find nothing end it. Looks are counted, not time: a machine that stands still counts none.
+const LOOK: Duration = Duration::from_millis(5);
+const LOOKS: u32 = 300;
 /// What the engine adds to a packet on its way: the CSRC by which listeners know the speaker.
 const GROWTH: usize = 4;
 
@@ -248,14 +252,17 @@ impl Subject {
             (state(), self.meter.cpu_ns() - cpu, start.elapsed(), sunk());
         let latencies_us = tally.take_latencies();
         self.generator.speak(0);
-        let drained = Instant::now();
         let missing =
             || (read(&tally.expected) - before.0).checked_sub(read(&tally.received) - before.1);
+        let (mut quiet, mut last_missing) = (0, None);
         while network.sink != Sink::Ifb
             && missing().is_some_and(|missing| missing > 0)
-            && drained.elapsed() < Duration::from_millis(1500)
+            && quiet < LOOKS
         {
-            tokio::time::sleep(Duration::from_millis(5)).await;
+            let now = missing();
+            quiet = if now == last_missing { quiet + 1 } else { 0 };
+            last_missing = now;
+            tokio::time::sleep(LOOK).await;
         }
         let received = network.sink != Sink::Ifb;
         let forwarded = match sunk_last.zip(sunk_first) {
@@ -298,14 +305,14 @@ impl Subject {
             Process::Node(node) => node.stop().await,
             Process::Floor(mut child, input) => {
                 drop(input);
-                for _ in 0..500 {
+                for _ in 0..2000 {
                     if let Some(status) = child.0.try_wait()? {
                         ensure!(status.success(), "the floor ended with {status}");
                         return Ok(());
                     }
                     tokio::time::sleep(Duration::from_millis(10)).await;
                 }
-                bail!("the floor did not stop within 5 s and was killed")
+                bail!("the floor did not stop within 20 s and was killed")
             }
         }
     }

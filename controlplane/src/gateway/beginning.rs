@@ -266,7 +266,7 @@ fn concerns(
 }
 
 /// What stands outside a guild's events, as one member may see it.
-fn state(app: &App, user: UserId, guild: GuildId) -> Option<Event> {
+pub(super) fn state(app: &App, user: UserId, guild: GuildId) -> Option<Event> {
     let (channels, members) = {
         let mut registry = app.gateway.registry();
         let access = &registry.followed(guild)?.access;

@@ -140,7 +140,19 @@ fn deliver(app: &Shared, deliveries: tell::Deliveries) {
 /// Somebody joined a guild, perhaps at another replica: his sessions here show it from now on.
 async fn newcomer(app: &Shared, event: &Event) {
     if let Event::MemberAdded { guild_id, member } = event {
-        add_guild(app, *guild_id, member.user.id).await;
+        let user = member.user.id;
+        // A session that began before this event came shows the guild already, as read from the
+        // database, but has missed what nobody keeps: until now he was no member here.
+        let mut early = Vec::new();
+        app.gateway.registry().of_user(user, &mut early);
+        early.retain(|session| session.shows(*guild_id) != Some(false));
+        add_guild(app, *guild_id, user).await;
+        if !early.is_empty()
+            && let Some(state) = beginning::state(app, user, *guild_id)
+        {
+            let body = Body::new(&state, About::Guild(*guild_id, None));
+            early.iter().for_each(|session| session.deliver(body.clone()));
+        }
         // He may have been there before he was a member.
         for presence in app.gateway.presences().of([member.user.id]) {
             let event = Event::Presence { guild_id: *guild_id, presence };

@@ -9,14 +9,12 @@ use std::time::Duration;
 
 use sqlx::any::{AnyArguments, AnyConnectOptions, AnyPoolOptions};
 use sqlx::query::Query;
-use sqlx::{Any, AnyPool, Executor, Transaction};
+use sqlx::{Any, AnyPool, AssertSqlSafe, Executor, Transaction};
 
 use super::write::{Batch, Write};
 use super::{Error, Result};
 use crate::config::Dsn;
 
-/// How long a request waits for a connection or for SQLite's write lock.
-pub(super) const WAIT: Duration = Duration::from_secs(2);
 /// A plan that is good for most channels reads all messages for one that has few: so each execution
 /// is planned for its own. No statement, lock or forgotten transaction holds a request, or others, for longer than this;
 /// whoever is refused may try again.
@@ -32,18 +30,20 @@ pub enum Dialect {
     Postgres,
 }
 
-/// How many connections a database gets.
+/// How many connections a database gets, and how long a request waits for one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Connections {
     /// To a SQLite file for reading, 1–64; one more writes.
     pub sqlite_readers: u32,
     /// To a PostgreSQL server for everything, 1–1,000.
     pub postgres: u32,
+    /// How long a request waits for one of them, or for SQLite's write lock.
+    pub wait: Duration,
 }
 
 impl Default for Connections {
     fn default() -> Self {
-        Self { sqlite_readers: 4, postgres: 16 }
+        Self { sqlite_readers: 4, postgres: 16, wait: Duration::from_secs(2) }
     }
 }
 
@@ -71,19 +71,22 @@ impl Database {
     pub async fn open(dsn: &Dsn, connections: Connections) -> Result<Self> {
         sqlx::any::install_default_drivers();
         match dsn {
-            Dsn::Sqlite(path) => Self::open_sqlite(path, connections.sqlite_readers).await,
-            Dsn::Postgres(url) => Self::open_postgres(url.reveal(), connections.postgres).await,
+            Dsn::Sqlite(path) => Self::open_sqlite(path, connections).await,
+            Dsn::Postgres(url) => Self::open_postgres(url.reveal(), connections).await,
         }
     }
 
-    async fn open_sqlite(path: &Path, readers: u32) -> Result<Self> {
+    async fn open_sqlite(path: &Path, connections: Connections) -> Result<Self> {
+        let Connections { sqlite_readers: readers, wait, .. } = connections;
+        let busy_timeout_ms = wait.as_millis();
         let pool = || {
-            AnyPoolOptions::new().acquire_timeout(WAIT).after_connect(|connection, _| {
+            AnyPoolOptions::new().acquire_timeout(wait).after_connect(move |connection, _| {
                 Box::pin(async move {
                     // NORMAL would lose acknowledged commits on power loss.
                     connection.execute("PRAGMA synchronous = FULL").await?;
                     connection.execute("PRAGMA foreign_keys = ON").await?;
-                    connection.execute("PRAGMA busy_timeout = 2000").await?;
+                    let busy_timeout = format!("PRAGMA busy_timeout = {busy_timeout_ms}");
+                    connection.execute(AssertSqlSafe(busy_timeout)).await?;
                     Ok(())
                 })
             })
@@ -102,11 +105,11 @@ impl Database {
             .max_connections(readers)
             .connect_with(sqlite_options(path, "ro")?)
             .await?;
-        let writer = Writer::One(Batch::new(writer));
+        let writer = Writer::One(Batch::new(writer, wait));
         Ok(Self { dialect: Dialect::Sqlite, readers, writer })
     }
 
-    async fn open_postgres(url: &str, connections: u32) -> Result<Self> {
+    async fn open_postgres(url: &str, connections: Connections) -> Result<Self> {
         let options = AnyConnectOptions::from_str(url)?;
         // Apart from the others, since a migration may take longer than a request is let to.
         let apart = AnyPoolOptions::new().max_connections(1).connect_with(options.clone()).await?;
@@ -114,8 +117,8 @@ impl Database {
         apart.close().await;
         let pool = AnyPoolOptions::new()
             .min_connections(1)
-            .max_connections(connections)
-            .acquire_timeout(WAIT)
+            .max_connections(connections.postgres)
+            .acquire_timeout(connections.wait)
             .after_connect(|connection, _| {
                 Box::pin(async move {
                     connection.execute(POSTGRES_LIMITS).await?;

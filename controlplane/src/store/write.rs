@@ -4,13 +4,13 @@
 //! success before the disk has it, and nobody waits for company.
 
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use sqlx::pool::PoolConnection;
 use sqlx::{Any, AnyConnection, AnyPool, Executor, Transaction};
 use tokio::sync::{Mutex, OwnedMutexGuard};
 use tokio::time::timeout;
 
-use super::database::WAIT;
 use super::{Error, Result};
 
 /// A transaction; dropped without [`Self::commit`] it never was.
@@ -47,6 +47,8 @@ impl Write {
 #[derive(Debug, Clone)]
 pub struct Batch {
     pool: AnyPool,
+    /// How long a writer waits for a turn.
+    wait: Duration,
     open: Arc<Mutex<Open>>,
 }
 
@@ -81,13 +83,13 @@ async fn to_the_end<T: Send + 'static>(
 
 impl Batch {
     /// Over a pool of one connection.
-    pub fn new(pool: AnyPool) -> Self {
-        Self { pool, open: Arc::default() }
+    pub fn new(pool: AnyPool, wait: Duration) -> Self {
+        Self { pool, wait, open: Arc::default() }
     }
 
     /// Waits for a turn and opens a savepoint.
     pub async fn write(&self) -> Result<Write> {
-        let waiting = timeout(WAIT, Arc::clone(&self.open).lock_owned());
+        let waiting = timeout(self.wait, Arc::clone(&self.open).lock_owned());
         let mut open = waiting.await.map_err(|_| Error::Unavailable(sqlx::Error::PoolTimedOut))?;
         let batch = self.clone();
         to_the_end(async move {

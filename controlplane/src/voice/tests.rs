@@ -27,7 +27,8 @@ use crate::event::{Audience, Bus, Subscription};
 use crate::store::Store;
 use crate::store::user::Account;
 
-const PATIENCE: Duration = Duration::from_secs(10);
+/// Longer than anything here takes on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(60);
 const GUILD: GuildId = GuildId(5);
 const ROOM: RoomId = RoomId(7);
 
@@ -62,13 +63,11 @@ impl Replica {
     }
 
     async fn until(&self, what: &str, holds: impl Fn(&Voice) -> bool) {
-        for _ in 0..1_000 {
-            if holds(&self.voice) {
-                return;
-            }
+        let began = std::time::Instant::now();
+        while !holds(&self.voice) {
+            assert!(began.elapsed() < PATIENCE, "never happened: {what}");
             sleep(Duration::from_millis(10)).await;
         }
-        panic!("never happened: {what}");
     }
 }
 
@@ -368,15 +367,15 @@ async fn a_room_moves_when_its_node_is_gone_for_good() {
     // Its record is still there: it may come back at any moment.
     let waiting = voice.place(ROOM).await;
     assert!(matches!(waiting, Err(Error::NoNode(_))), "{waiting:?}");
+    let began = std::time::Instant::now();
     let delete = Transaction::new().delete(key::node_live(&gone));
     store.transact(delete).await.expect("the store is there");
-    let began = std::time::Instant::now();
     let moved = loop {
         match voice.place(ROOM).await {
             Ok(moved) => break moved,
             Err(error) => assert!(matches!(error, Error::NoNode(_)), "{error}"),
         }
-        assert!(began.elapsed() < Duration::from_secs(20), "it never moved");
+        assert!(began.elapsed() < PATIENCE, "it never moved");
     };
     assert!(began.elapsed() > Duration::from_secs(5), "the grace was kept");
     assert_ne!(moved.node, gone);

@@ -23,7 +23,9 @@ use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, client_async};
 
 /// Nothing here takes longer, but for a machine that is busy with other things.
-pub const PATIENCE: Duration = Duration::from_secs(20);
+pub const PATIENCE: Duration = Duration::from_secs(60);
+/// How often somebody who only waits says that he is there.
+const BEAT: Duration = Duration::from_secs(5);
 pub const BOOT: BootId = BootId(77);
 pub const FINGERPRINT: &str = "18:62:A0:EA:A5:D9:6E:B9:27:73:F7:72:FD:46:C2:89:91:70:90:94:BF:22:07:10:CA:25:D9:C6:76:8F:61:C1";
 
@@ -149,7 +151,7 @@ impl Server {
         tokio::time::timeout(PATIENCE, running).await.expect("it stops").expect("in good order");
     }
 
-    /// One REST call.
+    /// One REST call; again, as a client does, when the database was not to be had in time.
     pub async fn call(
         &self,
         method: &str,
@@ -157,13 +159,30 @@ impl Server {
         token: Option<&str>,
         body: Value,
     ) -> (u16, Value) {
+        for _ in 0..5 {
+            let answer = self.call_once(method, path, token, &body).await;
+            if answer.1["error"]["code"] != "store_unavailable" {
+                return answer;
+            }
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+        self.call_once(method, path, token, &body).await
+    }
+
+    async fn call_once(
+        &self,
+        method: &str,
+        path: &str,
+        token: Option<&str>,
+        body: &Value,
+    ) -> (u16, Value) {
         let url = format!("http://{}/api/v1{path}", self.address);
         let mut request = self.http.request(method.parse().expect("a method"), url);
         if let Some(token) = token {
             request = request.bearer_auth(token);
         }
         if !body.is_null() {
-            request = request.json(&body);
+            request = request.json(body);
         }
         let response = request.send().await.expect("an answer");
         let status = response.status().as_u16();
@@ -307,19 +326,34 @@ impl Client {
     /// Reads until somebody's presence is told to be this.
     pub async fn until_presence(&mut self, user: &str, status: &str) {
         let wanted = json!({ "user_id": user, "status": status });
-        let read = async {
-            while !self.presences.contains(&wanted) {
-                let message = self.message().await;
-                let Message::Text(text) = message else { continue };
-                let frame: Value = serde_json::from_str(&text).expect("JSON");
-                self.seq = frame["d"]["seq"].as_u64().unwrap_or(self.seq);
-                if frame["d"]["event"] == "presence" {
-                    self.presences.push(frame["d"]["data"]["presence"].clone());
-                }
+        let until = tokio::time::Instant::now() + PATIENCE;
+        while !self.presences.contains(&wanted) {
+            let told = &self.presences;
+            assert!(tokio::time::Instant::now() < until, "{wanted} is not told, only {told:?}");
+            let Ok(message) = tokio::time::timeout(BEAT, self.stream.next()).await else {
+                self.beat().await;
+                continue;
+            };
+            let message = message.expect("the socket is open").expect("a message");
+            let Message::Text(text) = message else { panic!("{message:?} is no frame") };
+            let frame: Value = serde_json::from_str(&text).expect("JSON");
+            self.seq = frame["d"]["seq"].as_u64().unwrap_or(self.seq);
+            if frame["d"]["event"] == "presence" {
+                self.presences.push(frame["d"]["data"]["presence"].clone());
             }
-        };
-        tokio::time::timeout(PATIENCE, read).await.expect("the presence is told");
+        }
         self.presences.clear();
+    }
+
+    /// Says that he is there; whoever waits for other things passes the answer over.
+    async fn beat(&mut self) {
+        self.send(json!({ "op": "heartbeat", "d": { "seq": self.seq } })).await;
+    }
+
+    /// Says that he is there, and is answered; nothing but presences came before.
+    pub async fn heartbeat(&mut self) {
+        self.beat().await;
+        assert_eq!(self.frame().await, json!({ "op": "heartbeat_ack" }));
     }
 
     /// The next event's name, data and place among its guild's.

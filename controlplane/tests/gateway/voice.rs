@@ -272,10 +272,12 @@ async fn a_node_of_this_process_comes_back_after_a_cut() {
     let (mut client, _) = server.identified(&ada).await;
     client.request("voice.join", join(&lounge, OFFER)).await.expect("joined");
     let open = node.opened().await;
-    let mut node = server.reconnect(vec![harness::status(&open)]).await;
-    // It may be told by the old pipe until the new one has introduced itself.
+    let mut status = harness::status(&open);
+    status.flags.self_deaf = true;
+    let mut node = server.reconnect(vec![status]).await;
+    // It is told by the old pipe until the new one has introduced itself.
+    while state_of(&mut client, open.session).await["flags"]["self_deaf"] != true {}
     let leave = json!({ "session_id": open.session.to_string() });
-    tokio::time::sleep(std::time::Duration::from_millis(200)).await;
     client.request("voice.leave", leave).await.expect("left");
     assert_eq!(node.closed().await, (open.session.to_string(), CloseReason::Left));
 }

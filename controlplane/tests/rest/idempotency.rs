@@ -137,7 +137,7 @@ async fn a_client_that_goes_away_finds_its_answer() {
         stream.write_all(request.as_bytes()).await.expect("written");
         drop(stream);
         // Whether the server had begun or not: asking again ends with the one message.
-        let deadline = Instant::now() + Duration::from_secs(20);
+        let deadline = Instant::now() + Duration::from_secs(60);
         loop {
             assert!(Instant::now() < deadline, "key {key} is held by nobody");
             let (_, status, answer) =

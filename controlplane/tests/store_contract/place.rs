@@ -1,6 +1,7 @@
 //! Where a store under test keeps its rows, and rows to put into it.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use hype_control::config::Dsn;
 use hype_control::domain::search;
@@ -70,8 +71,13 @@ impl Place {
     }
 }
 
+/// Waits longer than in production: a disk that is slow for once is no store that is away.
 pub async fn open(accounts: &Dsn, shards: &[Dsn]) -> Store {
-    let connections = Connections { sqlite_readers: 4, postgres: 8 };
+    open_waiting(accounts, shards, Duration::from_secs(30)).await
+}
+
+pub async fn open_waiting(accounts: &Dsn, shards: &[Dsn], wait: Duration) -> Store {
+    let connections = Connections { sqlite_readers: 4, postgres: 8, wait };
     Store::open(accounts, shards, connections).await.expect("opens")
 }
 

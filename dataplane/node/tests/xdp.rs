@@ -1,6 +1,6 @@
 //! What only AF_XDP does: which datagrams go past the kernel and which do not, and what happens when
 //! neighbours, routes, interfaces, other programs and processes come and go. Between two namespaces;
-//! needs root and `ip`.
+//! needs root and `ip`. One test at a time.
 
 mod veth;
 
@@ -17,7 +17,7 @@ use hype_node::io::{
 };
 use veth::{Mode, Veth, run};
 
-const PATIENCE: Duration = Duration::from_secs(5);
+const PATIENCE: Duration = Duration::from_secs(30);
 
 fn wake() -> Arc<EventFd> {
     Arc::new(EventFd::new().expect("a descriptor is free"))
@@ -58,6 +58,17 @@ impl Echo {
         while Instant::now() < until {
             self.turn();
         }
+    }
+
+    /// Turns until it has counted what is wanted, and a moment longer, in which too much would show.
+    #[track_caller]
+    fn run_until(&mut self, counted: impl Fn(&IoCounters) -> bool) {
+        let deadline = Instant::now() + PATIENCE;
+        while !counted(&self.counters()) {
+            assert!(Instant::now() < deadline, "{:?}", self.counters());
+            self.turn();
+        }
+        self.run(Duration::from_millis(20));
     }
 
     /// Turns until this client has its datagram back from where it sent it; false when it does not
@@ -125,7 +136,8 @@ fn the_first_goes_by_the_kernel_and_the_rest_past_it() {
             let counters = echo.counters();
             assert_eq!((counters.received, counters.sent), (400, 400));
             assert_eq!(counters.received_past_kernel, 400, "by whichever queue");
-            assert!(counters.sent_past_kernel >= 390, "{counters:?}");
+            // The kernel sees one at first, and one a second of a neighbour that it must check.
+            assert!(counters.sent_past_kernel >= 350, "{counters:?}");
             assert_eq!(counters.send_dropped(), 0);
         }
     });
@@ -141,7 +153,7 @@ fn fragments_and_what_is_too_long_for_the_link_go_by_the_kernel() {
             echo.must_answer(&client, server, b"whole");
             let before = echo.counters();
             client.send_to(&[7; MAX_DATAGRAM], server).expect("it is sent in fragments");
-            echo.run(Duration::from_millis(50));
+            echo.run_until(|now| now.received > before.received && now.send_too_long > 0);
             let counters = echo.counters();
             assert_eq!(counters.received, before.received + 1, "it is joined and delivered");
             assert_eq!(counters.received_past_kernel, before.received_past_kernel);
@@ -170,7 +182,7 @@ fn other_interfaces_and_wildcards_are_served_by_the_kernel() {
         // The wildcard's datagrams are the kernel's; its reply comes from the address of the route.
         let client = veth.far_socket(true);
         client.send_to(b"wild", v6_server).expect("the network takes it");
-        echo.run(Duration::from_millis(50));
+        echo.run_until(|now| now.received > 1);
         assert_eq!(echo.counters().received_past_kernel, 0);
         assert_eq!(echo.counters().received, 2);
         echo.must_answer(&veth.far_socket(false), v4_server, b"past it");
@@ -227,11 +239,12 @@ fn a_neighbour_with_a_new_hardware_address_is_found_again() {
         while !echo.answers(&client, server, b"after", Duration::from_millis(200)) {
             assert!(Instant::now() < deadline, "{:?}", echo.counters());
         }
-        let before = echo.counters().sent_past_kernel;
+        let (before, began) = (echo.counters().sent_past_kernel, Instant::now());
         for _ in 0..10 {
             echo.must_answer(&client, server, b"and on");
         }
-        assert!(echo.counters().sent_past_kernel >= before + 9);
+        let past = echo.counters().sent_past_kernel - before;
+        assert!(past + 1 + began.elapsed().as_secs() >= 10, "only {past}");
     });
 }
 
@@ -254,8 +267,8 @@ fn a_neighbour_that_grows_stale_is_checked_by_the_kernel() {
             "ip -n {namespace} neighbour replace {ip} lladdr {mac} nud stale dev {interface}"
         ));
         assert!(state().contains("STALE"));
-        let before = echo.counters();
-        let deadline = Instant::now() + PATIENCE;
+        let (before, began) = (echo.counters(), Instant::now());
+        let deadline = began + PATIENCE;
         while state().contains("STALE") {
             assert!(Instant::now() < deadline, "the kernel has seen nothing");
             echo.must_answer(&client, server, b"stale");
@@ -264,7 +277,9 @@ fn a_neighbour_that_grows_stale_is_checked_by_the_kernel() {
         let counters = echo.counters();
         let past = counters.sent_past_kernel - before.sent_past_kernel;
         let by = counters.sent - before.sent - past;
-        assert!((1..=5).contains(&by), "now and then, not always: {by} of {}", by + past);
+        // At first, then each second.
+        let most = 2 + began.elapsed().as_secs();
+        assert!((1..=most).contains(&by), "now and then, not always: {by} of {}", by + past);
     });
 }
 
@@ -279,17 +294,23 @@ fn routes_are_obeyed_when_they_change() {
         }
         let (namespace, ip) = (veth.near_namespace(), veth.far_ip(false));
         run(&format!("ip -n {namespace} route add blackhole {ip}/32"));
-        echo.run(Duration::from_millis(300));
-        assert!(!echo.answers(&client, server, b"not any more", Duration::from_millis(100)));
+        let deadline = Instant::now() + PATIENCE;
+        while echo.answers(&client, server, b"not any more", Duration::from_millis(200)) {
+            assert!(Instant::now() < deadline, "{:?}", echo.counters());
+        }
         run(&format!("ip -n {namespace} route del blackhole {ip}/32"));
-        echo.run(Duration::from_millis(300));
-        echo.must_answer(&client, server, b"there again");
+        let deadline = Instant::now() + PATIENCE;
+        while !echo.answers(&client, server, b"there again", Duration::from_millis(200)) {
+            assert!(Instant::now() < deadline, "{:?}", echo.counters());
+        }
         // A smaller MTU is kept to as well.
         run(&format!("ip -n {namespace} link set {} mtu 1000", veth.interface()));
-        echo.run(Duration::from_millis(300));
-        client.send_to(&[1; 975], server).expect("the far side may send more");
-        echo.run(Duration::from_millis(50));
-        assert_eq!(echo.counters().send_too_long, 1, "{:?}", echo.counters());
+        let deadline = Instant::now() + PATIENCE;
+        while echo.counters().send_too_long == 0 {
+            assert!(Instant::now() < deadline, "{:?}", echo.counters());
+            client.send_to(&[1; 975], server).expect("the far side may send more");
+            echo.run(Duration::from_millis(100));
+        }
     });
 }
 
@@ -305,12 +326,19 @@ fn a_lost_interface_is_no_end() {
         run(&format!("ip -n {} link del {}", veth.near_namespace(), veth.interface()));
         drop(client);
         // What is left is served, and a sleep is a sleep.
-        echo.run(Duration::from_millis(300));
-        let start = Instant::now();
-        for _ in 0..5 {
-            echo.0.wait(Some(Duration::from_millis(20))).expect("the back end lives");
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            echo.run(Duration::from_millis(300));
+            let start = Instant::now();
+            for _ in 0..5 {
+                echo.0.wait(Some(Duration::from_millis(20))).expect("the back end lives");
+            }
+            if start.elapsed() >= Duration::from_millis(80) {
+                break;
+            }
+            // News of the loss may have come late.
+            assert!(Instant::now() < deadline, "it spins");
         }
-        assert!(start.elapsed() >= Duration::from_millis(80), "it does not spin");
     });
 }
 

@@ -1,5 +1,5 @@
 //! The coordination store of a fleet: etcd 3.4 or later, over gRPC.
-//! Calls are bounded by [`TIMEOUT`]; the channel connects lazily and again by itself, so nothing
+//! Calls are bounded by [`Settings::timeout`]; the channel connects lazily and again by itself, so nothing
 //! here needs etcd to be there at start. Reads are tried on another endpoint; writes only when
 //! the first one certainly never left.
 
@@ -25,10 +25,10 @@ const PAGE: i64 = 1_000;
 /// The largest answer or watch message read, in bytes.
 const MAX_MESSAGE: usize = 64 << 20;
 /// etcd closes connections that ping more often than every 5 s.
-const KEEP_ALIVE: (Duration, Duration) = (Duration::from_secs(6), Duration::from_secs(2));
+const KEEP_ALIVE: Duration = Duration::from_secs(6);
 
 /// How to reach the cluster.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub struct Settings {
     /// `http://HOST:PORT` or `https://HOST:PORT` of its members, at least one.
     pub endpoints: Vec<String>,
@@ -36,6 +36,15 @@ pub struct Settings {
     pub tls: Option<Tls>,
     /// Name and password.
     pub user: Option<(String, String)>,
+    /// The longest that any call takes, and that a member may leave a ping unanswered; by default
+    /// [`TIMEOUT`].
+    pub timeout: Duration,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self { endpoints: Vec::new(), tls: None, user: None, timeout: TIMEOUT }
+    }
 }
 
 /// Certificates for the connection to etcd, as PEM.
@@ -56,6 +65,7 @@ pub struct Etcd(Arc<Shared>);
 struct Shared {
     endpoints: Vec<String>,
     options: ConnectOptions,
+    timeout: Duration,
     /// None until first used: with a user, connecting needs an answer.
     client: Mutex<Option<Client>>,
 }
@@ -96,8 +106,8 @@ impl Etcd {
             }
         }
         let mut options = ConnectOptions::new()
-            .with_connect_timeout(TIMEOUT / 2)
-            .with_keep_alive(KEEP_ALIVE.0, KEEP_ALIVE.1)
+            .with_connect_timeout(settings.timeout / 2)
+            .with_keep_alive(KEEP_ALIVE, settings.timeout)
             .with_keep_alive_while_idle(false)
             .with_require_leader(true)
             .with_auto_token_refresh(settings.user.is_some());
@@ -114,8 +124,9 @@ impl Etcd {
         if let Some((name, password)) = settings.user {
             options = options.with_user(name, password);
         }
+        let (endpoints, timeout) = (settings.endpoints, settings.timeout);
         let client = Mutex::new(None);
-        Ok(Self(Arc::new(Shared { endpoints: settings.endpoints, options, client })))
+        Ok(Self(Arc::new(Shared { endpoints, options, timeout, client })))
     }
 
     async fn client(&self) -> Result<Client, etcd_client::Error> {
@@ -128,13 +139,13 @@ impl Etcd {
         Ok(client)
     }
 
-    /// Runs one call within [`TIMEOUT`], on another endpoint if that is safe and may help.
+    /// Runs one call within [`Settings::timeout`], on another endpoint if that is safe and may help.
     async fn call<T, F, Fut>(&self, repeat: Repeat, call: F) -> Result<T, Error>
     where
         F: Fn(Client) -> Fut,
         Fut: Future<Output = Result<T, etcd_client::Error>>,
     {
-        let deadline = Instant::now() + TIMEOUT;
+        let deadline = Instant::now() + self.0.timeout;
         let mut attempts = self.0.endpoints.len() + 1;
         loop {
             attempts -= 1;
@@ -143,7 +154,7 @@ impl Etcd {
                 Ok(Ok(answer)) => return Ok(answer),
                 Ok(Err(error)) => error,
                 Err(_) => {
-                    let message = format!("no answer within {} s", TIMEOUT.as_secs());
+                    let message = format!("no answer within {:?}", self.0.timeout);
                     return Err(Error::Unavailable(message));
                 }
             };

@@ -9,6 +9,10 @@ use std::time::{Duration, Instant};
 use hype_protocol::coordination::Store;
 use hype_protocol::coordination::etcd::{Etcd, Settings, Tls};
 
+/// Stores of tests wait longer than those of production: a machine that stands still is no store that
+/// is away.
+const PATIENCE: Duration = Duration::from_secs(30);
+
 /// A running etcd.
 pub struct EtcdProcess {
     child: Child,
@@ -128,7 +132,7 @@ impl EtcdProcess {
         let store = self.store_with(&[]);
         let began = Instant::now();
         while let Err(error) = store.get("ready").await {
-            assert!(began.elapsed() < Duration::from_secs(20), "etcd does not start: {error}");
+            assert!(began.elapsed() < Duration::from_secs(60), "etcd does not start: {error}");
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
         store
@@ -138,7 +142,8 @@ impl EtcdProcess {
     pub fn store_with(&self, others: &[String]) -> Store {
         let mut endpoints = vec![self.endpoint()];
         endpoints.extend_from_slice(others);
-        self.store_by(Settings { endpoints, tls: self.tls(true), user: None })
+        let tls = self.tls(true);
+        self.store_by(Settings { endpoints, tls, user: None, timeout: PATIENCE })
     }
 
     /// A store by these settings.

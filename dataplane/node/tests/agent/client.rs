@@ -9,7 +9,8 @@ use hype_protocol::observation::OpenSession;
 use hype_protocol::secret::{BootKeys, SrtpProfile};
 use hype_sfu::wire::{demux, stun};
 
-const PATIENCE: Duration = Duration::from_secs(5);
+/// Longer than anything here takes on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A socket that has passed an ICE check for a session.
 pub struct Native {

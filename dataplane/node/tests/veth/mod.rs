@@ -1,6 +1,7 @@
 //! Two network namespaces joined by a pair of virtual Ethernet interfaces: `near`, where a back end
 //! works, and `far`, where its clients are. Made with `ip` and `tc`, as root; names carry the process
-//! id, and all goes when the value is dropped. Without root a test says so and is left out.
+//! id, and all goes when the value is dropped. Without root a test says so and is left out. Of one
+//! test program one pair is there at a time.
 
 #![allow(dead_code, reason = "each test program uses a part of it")]
 
@@ -8,6 +9,7 @@ use std::fs::File;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::os::fd::AsFd;
 use std::process::Command;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -28,6 +30,8 @@ pub struct Veth {
     far: String,
     interface: String,
     far_interface: String,
+    /// Dropped last.
+    _alone: MutexGuard<'static, ()>,
 }
 
 /// Runs a command line; panics with what it said if it fails.
@@ -53,14 +57,17 @@ impl Veth {
             eprintln!("skipped: making network namespaces needs root");
             return None;
         }
+        static ALONE: Mutex<()> = Mutex::new(());
+        let alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
         let name = |side: &str| format!("x{}{tag}{side}", std::process::id());
         let pair = Self {
             near: name("N"),
             far: name("F"),
             interface: name("n"),
             far_interface: name("f"),
+            _alone: alone,
         };
-        let Self { near, far, interface, far_interface } = &pair;
+        let Self { near, far, interface, far_interface, .. } = &pair;
         run(&format!("ip netns add {near}"));
         run(&format!("ip netns add {far}"));
         run(&format!(
@@ -162,7 +169,7 @@ impl Veth {
     /// descriptor that holds it may be open for a moment in a process that another test starts.
     #[track_caller]
     pub fn wait_until_detached(&self) {
-        let deadline = Instant::now() + Duration::from_secs(5);
+        let deadline = Instant::now() + Duration::from_secs(30);
         while self.describe().contains("xdp") {
             assert!(Instant::now() < deadline, "a program is still attached: {}", self.describe());
             thread::sleep(Duration::from_millis(10));
