@@ -80,14 +80,29 @@ impl Store {
             return Ok(Some(number));
         }
         let read = Instant::now();
+        let Some((number, moving)) = self.directed(guild).await? else { return Ok(None) };
+        if !moving {
+            self.directory.guilds.put(guild, (number, read));
+            return Ok(Some(number));
+        }
+        // It may have moved already: the directory follows, and not at all when the mover has died.
+        let moved_to: Option<i64> = sqlx::query_scalar("SELECT moved_to FROM guilds WHERE id = $1")
+            .bind(key(guild.0))
+            .fetch_optional(self.shards[number].readers())
+            .await?;
+        match moved_to {
+            Some(shard) if shard >= 0 => Ok(Some(self.known_shard(shard)?)),
+            Some(_) | None => Ok(Some(number)),
+        }
+    }
+
+    /// What the directory itself says of where a guild lives, and whether somebody moves it.
+    pub(super) async fn directed(&self, guild: GuildId) -> Result<Option<(usize, bool)>> {
         let row =
             sqlx::query(HOME).bind(key(guild.0)).fetch_optional(self.accounts.readers()).await?;
         let Some(row) = row else { return Ok(None) };
         let number = self.known_shard(row.try_get("shard")?)?;
-        if row.try_get::<i64, _>("moving")? == 0 {
-            self.directory.guilds.put(guild, (number, read));
-        }
-        Ok(Some(number))
+        Ok(Some((number, row.try_get::<i64, _>("moving")? != 0)))
     }
 
     fn known_shard(&self, stored: i64) -> Result<usize> {

@@ -22,7 +22,7 @@ struct Doomed {
 
 /// Statements that each remove a batch of what a guild had, run until they remove nothing. `$1` is
 /// the guild, `$2` the batch. Its events stay for those who still have to hear of its end.
-const OF_GUILD: [&str; 12] = [
+const OF_GUILD: [&str; 13] = [
     "DELETE FROM read_marks WHERE guild_id = $1 AND user_id IN \
        (SELECT user_id FROM read_marks WHERE guild_id = $1 LIMIT $2)",
     "DELETE FROM member_roles WHERE guild_id = $1 AND user_id IN \
@@ -44,6 +44,8 @@ const OF_GUILD: [&str; 12] = [
        (SELECT day FROM active_days WHERE guild_id = $1 LIMIT $2)",
     "DELETE FROM consumed WHERE guild_id = $1 AND consumer IN \
        (SELECT consumer FROM consumed WHERE guild_id = $1 LIMIT $2)",
+    "DELETE FROM doomed WHERE guild_id = $1 AND channel_id IN \
+       (SELECT channel_id FROM doomed WHERE guild_id = $1 AND channel_id > 0 LIMIT $2)",
 ];
 
 /// The same of what the directory says about it.
@@ -57,6 +59,12 @@ const OF_DIRECTORY: [&str; 4] = [
     "DELETE FROM guild_directory WHERE guild_id IN \
        (SELECT guild_id FROM guild_directory WHERE guild_id = $1 LIMIT $2)",
 ];
+
+/// What is to be removed here. What a deleted channel left of a guild that is being copied to this
+/// shard, or has moved away from it, is for the shard where the guild lives, and the mover.
+const LIST: &str = "SELECT guild_id, channel_id FROM doomed WHERE channel_id = 0 \
+     OR EXISTS (SELECT 1 FROM guilds WHERE guilds.id = doomed.guild_id AND guilds.moved_to < 0) \
+     ORDER BY channel_id DESC LIMIT $1";
 
 impl GuildWrite {
     /// Deletes the guild: to everybody it is gone. What it had is removed later.
@@ -107,7 +115,10 @@ impl Store {
                 self.undirect_channel(channel).await?;
             }
             None => {
-                clear(shard, guild).await?;
+                // All shards: a move that was interrupted may have left a copy in another one.
+                for each in self.shards() {
+                    clear(each, guild).await?;
+                }
                 for sql in OF_DIRECTORY {
                     repeat(self.accounts(), sql, guild).await?;
                 }
@@ -121,7 +132,7 @@ impl Store {
     }
 }
 
-/// Removes all that a shard has of a guild, but its row, its events and what is written here.
+/// Removes all that a shard has of a guild, but its events and that it is doomed itself.
 pub(super) async fn clear(shard: &Database, guild: GuildId) -> Result<()> {
     while let Some(channel) = channel_with_messages(shard, guild).await? {
         while remove_messages(shard, channel).await? {}
@@ -129,16 +140,12 @@ pub(super) async fn clear(shard: &Database, guild: GuildId) -> Result<()> {
     for sql in OF_GUILD {
         repeat(shard, sql, guild).await?;
     }
+    shard.execute(sqlx::query("DELETE FROM guilds WHERE id = $1").bind(key(guild.0))).await?;
     Ok(())
 }
 
 async fn list(shard: &Database) -> Result<Vec<Doomed>> {
-    // A channel before its guild: 0 comes last.
-    let rows =
-        sqlx::query("SELECT guild_id, channel_id FROM doomed ORDER BY channel_id DESC LIMIT $1")
-            .bind(BATCH)
-            .fetch_all(shard.readers())
-            .await?;
+    let rows = sqlx::query(LIST).bind(BATCH).fetch_all(shard.readers()).await?;
     rows.iter()
         .map(|row| {
             let channel = loaded(row.try_get("channel_id")?)?;
@@ -155,12 +162,13 @@ async fn repeat(database: &Database, sql: &'static str, guild: GuildId) -> Resul
     Ok(())
 }
 
-/// A channel of a guild that has messages.
+/// A channel of a guild that has messages; it may be deleted itself.
 async fn channel_with_messages(shard: &Database, guild: GuildId) -> Result<Option<ChannelId>> {
     let channel: Option<i64> = sqlx::query_scalar(
-        "SELECT channels.id FROM channels WHERE channels.guild_id = $1 AND \
-         (SELECT COUNT(*) FROM (SELECT 1 FROM messages \
-            WHERE messages.channel_id = channels.id LIMIT 1) AS few) > 0 LIMIT 1",
+        "SELECT id FROM (SELECT channels.id FROM channels WHERE channels.guild_id = $1 \
+           UNION ALL SELECT doomed.channel_id FROM doomed WHERE doomed.guild_id = $1) AS found \
+         WHERE (SELECT COUNT(*) FROM (SELECT 1 FROM messages \
+            WHERE messages.channel_id = found.id LIMIT 1) AS few) > 0 LIMIT 1",
     )
     .bind(key(guild.0))
     .fetch_optional(shard.readers())

@@ -20,6 +20,7 @@ pub mod message;
 pub mod read_mark;
 pub mod role;
 pub mod search;
+mod shard_claim;
 pub mod shard_copy;
 pub mod shard_move;
 pub mod sign_in;

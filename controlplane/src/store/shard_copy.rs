@@ -13,6 +13,8 @@ use sqlx::{AnyConnection, AssertSqlSafe, Row};
 
 use super::database::{Database, Dialect};
 use super::message::{ABOVE, forget_words, from_row, put_words};
+use super::shard_claim::Claim;
+use super::write::Write;
 use super::{Result, event, key, stored};
 
 /// Rows of one statement.
@@ -178,6 +180,7 @@ fn hash(values: &Values) -> u64 {
 pub(super) struct Copy<'a> {
     guild: GuildId,
     to: &'a Database,
+    claim: &'a Claim<'a>,
     words_of: fn(&Message) -> String,
     /// What was written of each table: key → hash of the row.
     written: Vec<HashMap<Values, u64>>,
@@ -194,12 +197,19 @@ impl<'a> Copy<'a> {
     pub(super) fn new(
         guild: GuildId,
         to: &'a Database,
+        claim: &'a Claim<'a>,
         sequence: u64,
         words_of: fn(&Message) -> String,
     ) -> Self {
         let written = TABLES.iter().map(|_| HashMap::new()).collect();
         let newest = HashMap::new();
-        Self { guild, to, words_of, written, newest, sequence, messages: 0 }
+        Self { guild, to, claim, words_of, written, newest, sequence, messages: 0 }
+    }
+
+    /// Begins to write into the target, unless another move has begun.
+    async fn write(&self) -> Result<Write> {
+        self.claim.check().await?;
+        self.to.write().await
     }
 
     /// Writes what changed in all tables since the last look; returns how many rows.
@@ -239,14 +249,14 @@ impl<'a> Copy<'a> {
         }
         stale.extend(gone.into_keys().cloned());
         for some in stale.chunks(BATCH) {
-            let mut write = self.to.write().await?;
+            let mut write = self.write().await?;
             for key_of in some {
                 table.remove(write.connection(), self.guild, key_of).await?;
             }
             write.commit().await?;
         }
         for some in new.chunks(BATCH) {
-            let mut write = self.to.write().await?;
+            let mut write = self.write().await?;
             table.insert(write.connection(), some).await?;
             write.commit().await?;
         }
@@ -279,7 +289,7 @@ impl<'a> Copy<'a> {
                     .await?;
                 let Some(last) = rows.last() else { break };
                 let last = from_row(last)?.id;
-                let mut write = self.to.write().await?;
+                let mut write = self.write().await?;
                 for row in &rows {
                     let message = from_row(row)?;
                     self.put(write.connection(), &message).await?;
@@ -347,7 +357,7 @@ impl<'a> Copy<'a> {
             if rows.is_empty() {
                 return Ok(Some(followed));
             }
-            let mut write = self.to.write().await?;
+            let mut write = self.write().await?;
             for row in &rows {
                 let published = event::from_row(row)?;
                 let Some(position) = published.position else { continue };

@@ -10,6 +10,8 @@
 //! | moved | the source's row names the target; whoever comes to the source follows it |
 //! | directed | the directory names the target |
 //! | cleared | the source has nothing of the guild; processes remember again |
+//!
+//! Of two moves of one guild the later one goes on (`store/shard_claim.rs`).
 
 use hype_protocol::gateway::Message;
 use hype_protocol::id::{ChannelId, GuildId};
@@ -17,6 +19,7 @@ use sqlx::Row;
 
 use super::database::{Database, Dialect};
 use super::directory::REMEMBERED;
+use super::shard_claim::{Claim, Holder};
 use super::shard_copy::Copy;
 use super::write::Write;
 use super::{Error, Result, Store, doomed, key, loaded, stored};
@@ -57,6 +60,12 @@ pub enum MoveError {
     /// Both shards are one database.
     #[error("shard {0} and shard {1} are one database: there is nothing to move")]
     OneDatabase(usize, usize),
+    /// It has moved, but to another shard, and that move was not finished.
+    #[error("the guild is on its way to shard {0}: move it there first")]
+    OnItsWay(usize),
+    /// Another move of the guild has begun.
+    #[error("another process moves the guild now; this one has stopped")]
+    Overtaken,
     /// Events were forgotten before the copy could follow them.
     #[error("the guild changes faster than it is copied; try again when it is calmer")]
     LeftBehind,
@@ -73,6 +82,7 @@ struct Move<'a> {
     store: &'a Store,
     guild: GuildId,
     target: usize,
+    claim: &'a Claim<'a>,
     watch: &'a mut (dyn FnMut(Step) -> bool + Send),
 }
 
@@ -93,38 +103,22 @@ impl Store {
         if target >= shards {
             return Err(MoveError::NoShard(target, shards - 1));
         }
-        self.forget_home(guild);
-        let source = self.shard_number(guild).await?.ok_or(MoveError::NoGuild(guild))?;
-        let mut moving = Move { store: self, guild, target, watch };
-        if source != target {
-            if self.shards()[source].is(&self.shards()[target]) {
-                return Err(MoveError::OneDatabase(source, target));
-            }
-            moving.announce().await?;
-            match moved_to(&self.shards()[source], guild).await? {
-                None => return Err(MoveError::NoGuild(guild)),
-                Some(Some(number)) if number == target => {}
-                Some(Some(number)) => {
-                    return Err(MoveError::Store(Error::Broken(
-                        format!("the guild is on its way to shard {number}: finish that first")
-                            .into(),
-                    )));
-                }
-                Some(None) => moving.copy(source, words_of).await?,
-            }
-            moving.direct().await?;
+        if self.directed(guild).await?.is_none() {
+            return Err(MoveError::NoGuild(guild));
         }
-        moving.clear().await
+        let claim = Claim::take(self, guild).await?;
+        let mut moving = Move { store: self, guild, target, claim: &claim, watch };
+        let Err(error) = moving.run(words_of).await else { return Ok(()) };
+        match (error, claim.holder().await) {
+            (MoveError::Store(Error::Conflict), Ok(Holder::Another)) => Err(MoveError::Overtaken),
+            (MoveError::Store(Error::Conflict) | MoveError::NoGuild(_), Ok(Holder::NoGuild)) => {
+                // It was deleted meanwhile, and whoever removed what it had knew of no copy.
+                doomed::clear(&self.shards()[target], guild).await?;
+                Err(MoveError::NoGuild(guild))
+            }
+            (error, _) => Err(error),
+        }
     }
-}
-
-/// Where the guild's row sends whoever comes; the outer one is none when there is no row.
-async fn moved_to(shard: &Database, guild: GuildId) -> Result<Option<Option<usize>>> {
-    let row: Option<i64> = sqlx::query_scalar("SELECT moved_to FROM guilds WHERE id = $1")
-        .bind(key(guild.0))
-        .fetch_optional(shard.readers())
-        .await?;
-    Ok(row.map(|number| usize::try_from(number).ok()))
 }
 
 /// Begins to write. A SQLite file that people write into all the time is rarely free, and whoever
@@ -139,17 +133,37 @@ async fn lock(database: &Database) -> Result<Write> {
     database.write().await
 }
 
-/// Does one statement about numbers, as patiently.
-async fn execute(database: &Database, sql: &'static str, numbers: &[i64]) -> Result<()> {
+/// Does one statement about numbers, as patiently; returns how many rows it touched.
+pub(super) async fn execute(
+    database: &Database,
+    sql: &'static str,
+    numbers: &[i64],
+) -> Result<u64> {
     let mut write = lock(database).await?;
     let query = numbers.iter().fold(sqlx::query(sql), |query, number| query.bind(*number));
-    query.execute(write.connection()).await?;
-    write.commit().await
+    let done = query.execute(write.connection()).await?;
+    write.commit().await?;
+    Ok(done.rows_affected())
+}
+
+/// Takes the lock of a guild's row, with the shard to which the row sends whoever comes. None when
+/// there is no row.
+async fn lock_guild(shard: &Database, guild: GuildId) -> Result<Option<(Write, Option<usize>)>> {
+    let mut lock = lock(shard).await?;
+    let sql = match shard.dialect() {
+        // Not only against changes: marks of what was read take a weaker lock of the row.
+        Dialect::Postgres => "SELECT moved_to FROM guilds WHERE id = $1 FOR UPDATE",
+        Dialect::Sqlite => "SELECT moved_to FROM guilds WHERE id = $1",
+    };
+    let row: Option<i64> =
+        sqlx::query_scalar(sql).bind(key(guild.0)).fetch_optional(lock.connection()).await?;
+    Ok(row.map(|moved_to| (lock, usize::try_from(moved_to).ok())))
 }
 
 /// Removes all that a shard has of a guild.
 async fn clear(store: &Store, shard: &Database, guild: GuildId) -> Result<()> {
-    // By the directory, since a copy that was interrupted may have messages of a channel without it.
+    // By the directory, too: a copy that was interrupted may have messages of a new channel without
+    // the channel.
     let channels: Vec<i64> =
         sqlx::query_scalar("SELECT channel_id FROM channel_directory WHERE guild_id = $1")
             .bind(key(guild.0))
@@ -160,11 +174,8 @@ async fn clear(store: &Store, shard: &Database, guild: GuildId) -> Result<()> {
         while doomed::remove_messages(shard, channel).await? {}
     }
     doomed::clear(shard, guild).await?;
-    for sql in [
-        "DELETE FROM events WHERE guild_id = $1",
-        "DELETE FROM doomed WHERE guild_id = $1",
-        "DELETE FROM guilds WHERE id = $1",
-    ] {
+    for sql in ["DELETE FROM events WHERE guild_id = $1", "DELETE FROM doomed WHERE guild_id = $1"]
+    {
         execute(shard, sql, &[key(guild.0)]).await?;
     }
     Ok(())
@@ -175,14 +186,41 @@ impl Move<'_> {
         if (self.watch)(step) { Ok(()) } else { Err(MoveError::Stopped) }
     }
 
-    async fn set_moving(&self, moving: bool) -> Result<()> {
-        let sql = "UPDATE guild_directory SET moving = $1 WHERE guild_id = $2";
-        execute(self.store.accounts(), sql, &[i64::from(moving), key(self.guild.0)]).await
+    async fn run(
+        &mut self,
+        words_of: fn(&Message) -> String,
+    ) -> std::result::Result<(), MoveError> {
+        self.announce().await?;
+        let gone = MoveError::NoGuild(self.guild);
+        let Some((source, _)) = self.store.directed(self.guild).await? else { return Err(gone) };
+        let shards = self.store.shards();
+        if source != self.target && shards[source].is(&shards[self.target]) {
+            self.claim.let_go().await?;
+            return Err(MoveError::OneDatabase(source, self.target));
+        }
+        // By its lock, which a move that was overtaken may be about to let go.
+        let Some((lock, moved_to)) = lock_guild(&shards[source], self.guild).await? else {
+            return Err(gone);
+        };
+        drop(lock);
+        match moved_to {
+            None if source == self.target => {}
+            None => self.copy(source, words_of).await?,
+            Some(number) if number == self.target => {}
+            // What is in the source is outdated, and nothing else than that other shard has all.
+            Some(number) => return Err(MoveError::OnItsWay(number)),
+        }
+        if source != self.target {
+            self.claim.direct(self.target).await?;
+            self.store.forget_home(self.guild);
+            self.tell(Step::Directed)?;
+        }
+        self.clear().await
     }
 
     async fn announce(&mut self) -> std::result::Result<(), MoveError> {
-        self.set_moving(true).await?;
-        // Until then somebody may still go by what he read before.
+        // Until then somebody may still go by what he read before, and a move that is overtaken now
+        // may do what it looked for before.
         tokio::time::sleep(REMEMBERED + REMEMBERED / 4).await;
         self.tell(Step::Announced)
     }
@@ -201,8 +239,10 @@ impl Move<'_> {
             .await
             .map_err(Error::from)?;
         let sequence = loaded(sequence.ok_or(MoveError::NoGuild(self.guild))?)?;
-        let mut copy = Copy::new(self.guild, to, sequence, words_of);
+        let mut copy = Copy::new(self.guild, to, self.claim, sequence, words_of);
         let mut read = from.readers().acquire().await.map_err(Error::from)?;
+        // Channels before what was written in them: by the channels it is found when it must go.
+        copy.tables(&mut read).await?;
         for _ in 0..LOOKS {
             let mut stop = false;
             let watch = &mut *self.watch;
@@ -227,15 +267,10 @@ impl Move<'_> {
         to: &Database,
         mut copy: Copy<'_>,
     ) -> std::result::Result<(), MoveError> {
-        let mut lock = lock(from).await?;
-        // Not only against changes: marks of what was read take a weaker lock of the row.
-        if from.dialect() == Dialect::Postgres {
-            sqlx::query("SELECT id FROM guilds WHERE id = $1 FOR UPDATE")
-                .bind(key(self.guild.0))
-                .execute(lock.connection())
-                .await
-                .map_err(Error::from)?;
-        }
+        let gone = MoveError::NoGuild(self.guild);
+        let Some((mut lock, _)) = lock_guild(from, self.guild).await? else { return Err(gone) };
+        // Whoever takes the claim after this look waits for the lock.
+        self.claim.check().await?;
         let row = sqlx::query(
             "UPDATE guilds SET moved_to = $1 WHERE id = $2 AND moved_to < 0 \
              RETURNING name, owner_id, created_at_ms, sequence, last_id",
@@ -267,22 +302,15 @@ impl Move<'_> {
         self.tell(Step::Moved)
     }
 
-    async fn direct(&mut self) -> std::result::Result<(), MoveError> {
-        let target = i64::try_from(self.target).unwrap_or(i64::MAX);
-        let sql = "UPDATE guild_directory SET shard = $1 WHERE guild_id = $2";
-        execute(self.store.accounts(), sql, &[target, key(self.guild.0)]).await?;
-        self.store.forget_home(self.guild);
-        self.tell(Step::Directed)
-    }
-
     async fn clear(&mut self) -> std::result::Result<(), MoveError> {
         let target = &self.store.shards()[self.target];
         // Whoever read the directory before it changed is done by then.
         tokio::time::sleep(REMEMBERED).await;
         for shard in self.store.shards().iter().filter(|shard| !shard.is(target)) {
+            self.claim.check().await?;
             clear(self.store, shard, self.guild).await?;
         }
-        self.set_moving(false).await?;
+        self.claim.let_go().await?;
         self.tell(Step::Cleared)
     }
 }

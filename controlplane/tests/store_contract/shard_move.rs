@@ -87,16 +87,18 @@ async fn all(store: &Store) -> Vec<Message> {
     found
 }
 
-/// How many rows of guild 1 a shard has, in all tables.
+/// How many rows of guild 1 a shard has in a table.
+async fn count(store: &Store, shard: usize, table: &str) -> i64 {
+    let sql = format!("SELECT COUNT(*) FROM {table} WHERE guild_id = 1");
+    let count = sqlx::query_scalar(AssertSqlSafe(sql));
+    count.fetch_one(store.shards()[shard].readers()).await.expect("read")
+}
+
+/// The same in all tables.
 async fn rows(store: &Store, shard: usize) -> i64 {
     let mut rows = 0;
     for table in shard_copy::tables() {
-        let sql = format!("SELECT COUNT(*) FROM {table} WHERE guild_id = 1");
-        let count: i64 = sqlx::query_scalar(AssertSqlSafe(sql))
-            .fetch_one(store.shards()[shard].readers())
-            .await
-            .expect("read");
-        rows += count;
+        rows += count(store, shard, table).await;
     }
     rows
 }
@@ -218,17 +220,11 @@ async fn moves_go_on_after_each_step(fleet: Fleet) {
         Step::Cleared,
     ] {
         let (home, other) = home_and_other(&store).await;
-        let mut watch = |step: Step| {
-            let copied = matches!((step, last), (Step::Copied(_), Step::Copied(_)));
-            step != last && !copied
-        };
-        let stopped = store.move_guild(GuildId(1), other, search::words_of, &mut watch).await;
-        assert!(matches!(stopped, Err(MoveError::Stopped)), "{last:?}: {stopped:?}");
+        stop_at(&store, other, last).await;
         // Life goes on between the two tries.
         expected.push(say(&store, &ids, &format!("after {last:?}")).await.expect("sent"));
         assert!(store.guild(GuildId(1)).await.expect("read").is_some(), "{last:?}");
-        let again = store.move_guild(GuildId(1), other, search::words_of, &mut |_| true).await;
-        again.expect("finished");
+        finish(&store, other).await;
         let found: Vec<u64> = all(&store).await.iter().map(|message| message.id.0).collect();
         assert_eq!(found, expected, "{last:?}");
         assert_eq!(store.shard_number(GuildId(1)).await.expect("read"), Some(other), "{last:?}");
@@ -241,6 +237,169 @@ async fn moves_go_on_after_each_step(fleet: Fleet) {
             store.move_guild(GuildId(guild), target, search::words_of, &mut |_| true).await;
         assert!(matches!(refused, Err(MoveError::NoShard(..) | MoveError::NoGuild(_))));
     }
+}
+
+async fn stop_at(store: &Store, target: usize, last: Step) {
+    let mut watch =
+        |step: Step| step != last && !matches!((step, last), (Step::Copied(_), Step::Copied(_)));
+    let stopped = store.move_guild(GuildId(1), target, search::words_of, &mut watch).await;
+    assert!(matches!(stopped, Err(MoveError::Stopped)), "{last:?}: {stopped:?}");
+}
+
+async fn finish(store: &Store, target: usize) {
+    let moved = store.move_guild(GuildId(1), target, search::words_of, &mut |_| true).await;
+    moved.expect("moved");
+}
+
+/// A guild whose row in the old shard sends everybody on, while the directory names the old shard:
+/// another process reads and writes in the new one, and nobody can move it "back" by clearing that.
+async fn a_move_that_died_right_after_it_is_followed(fleet: Fleet) {
+    let store = fleet.open().await;
+    with_guild(&store).await;
+    let ids = Snowflakes::new(1, 0);
+    let mut expected = vec![say(&store, &ids, "before").await.expect("sent")];
+    let (home, other) = home_and_other(&store).await;
+    stop_at(&store, other, Step::Moved).await;
+    expected.push(say(&store, &ids, "after").await.expect("sent"));
+    let replica = fleet.open().await;
+    let found: Vec<u64> = all(&replica).await.iter().map(|message| message.id.0).collect();
+    assert_eq!(found, expected, "what another process wrote");
+    assert_eq!(replica.shard_number(GuildId(1)).await.expect("read"), Some(other));
+    let back = store.move_guild(GuildId(1), home, search::words_of, &mut |_| true).await;
+    assert!(matches!(back, Err(MoveError::OnItsWay(shard)) if shard == other), "{back:?}");
+    finish(&store, other).await;
+    let found: Vec<u64> = all(&store).await.iter().map(|message| message.id.0).collect();
+    assert_eq!(found, expected, "nothing was lost");
+    assert_eq!(rows(&store, home).await, 0);
+}
+
+/// The same command twice at once, or one that was thought dead: the later one moves the guild.
+async fn of_two_moves_the_later_goes_on(fleet: Fleet) {
+    let store = fleet.open().await;
+    with_guild(&store).await;
+    let ids = Snowflakes::new(1, 0);
+    let mut expected = Vec::new();
+    for number in 0..500 {
+        expected.push(say(&store, &ids, &format!("text {number}")).await.expect("sent"));
+    }
+    let (home, other) = home_and_other(&store).await;
+    // Frozen within its copy while the other one goes to the same place, and at its end while the
+    // other one goes back to the shard that it would clear.
+    for (target, last, later) in [(other, Step::Copied(0), other), (home, Step::Directed, other)] {
+        let earlier = fleet.open().await;
+        let (reached, mut is_reached) = tokio::sync::mpsc::unbounded_channel();
+        let (go_on, goes_on) = std::sync::mpsc::channel::<()>();
+        let frozen = tokio::spawn(async move {
+            let mut frozen = false;
+            let mut watch = move |step: Step| {
+                let here =
+                    step == last || matches!((step, last), (Step::Copied(_), Step::Copied(_)));
+                if here && !std::mem::replace(&mut frozen, true) {
+                    tokio::task::block_in_place(|| {
+                        reached.send(()).expect("the test waits");
+                        goes_on.recv().expect("the test goes on");
+                    });
+                }
+                true
+            };
+            earlier.move_guild(GuildId(1), target, search::words_of, &mut watch).await
+        });
+        is_reached.recv().await.expect("it gets there");
+        finish(&store, later).await;
+        expected.push(say(&store, &ids, "meanwhile").await.expect("sent"));
+        go_on.send(()).expect("it waits");
+        let overtaken = frozen.await.expect("no panic");
+        assert!(matches!(overtaken, Err(MoveError::Overtaken)), "{last:?}: {overtaken:?}");
+        store.forget_home(GuildId(1));
+        assert_eq!(store.shard_number(GuildId(1)).await.expect("read"), Some(later));
+        let found: Vec<u64> = all(&store).await.iter().map(|message| message.id.0).collect();
+        assert_eq!(found, expected, "{last:?}");
+    }
+}
+
+async fn delete_channel(store: &Store) {
+    let mut write = store.write_guild(GuildId(1)).await.expect("answered").expect("there");
+    write.delete_channel(ChannelId(10)).await.expect("deleted");
+    let (guild_id, channel_id) = (GuildId(1), ChannelId(10));
+    let event = Event::ChannelDeleted { guild_id, channel_id };
+    write.tell(&Audience::Guild(guild_id), &event).await.expect("told");
+    write.commit().await.expect("committed");
+}
+
+/// What is deleted while a guild moves, or while a move of it lies dead, is left in no shard.
+async fn deletions_reach_every_copy(fleet: Fleet) {
+    let store = fleet.open().await;
+    with_guild(&store).await;
+    let ids = Snowflakes::new(1, 0);
+    for number in 0..30 {
+        say(&store, &ids, &format!("text {number}")).await.expect("sent");
+    }
+    let (home, other) = home_and_other(&store).await;
+    // The channel goes, with its row in the directory, after it was copied and the mover died.
+    stop_at(&store, other, Step::Copied(0)).await;
+    assert_eq!(count(&store, other, "messages").await, 30);
+    delete_channel(&store).await;
+    // Twice: what is done must not come back.
+    assert_eq!(store.remove_doomed().await.expect("removed"), 1);
+    assert_eq!(store.remove_doomed().await.expect("nothing to do"), 0);
+    stop_at(&store, other, Step::Moved).await;
+    for shard in [home, other] {
+        assert_eq!(count(&store, shard, "messages").await, 0);
+    }
+    finish(&store, other).await;
+    assert_eq!(rows(&store, home).await, 0);
+}
+
+/// A channel that was deleted before a move, and whose messages are not removed yet.
+async fn what_is_doomed_is_removed_on_both_sides(fleet: Fleet) {
+    let store = fleet.open().await;
+    with_guild(&store).await;
+    let ids = Snowflakes::new(1, 0);
+    for number in 0..30 {
+        say(&store, &ids, &format!("text {number}")).await.expect("sent");
+    }
+    let (home, other) = home_and_other(&store).await;
+    delete_channel(&store).await;
+    stop_at(&store, other, Step::Moved).await;
+    assert_eq!(store.remove_doomed().await.expect("removed"), 1, "the new home's");
+    finish(&store, other).await;
+    assert_eq!(rows(&store, home).await, 0);
+    assert_eq!(count(&store, other, "messages").await, 0);
+    // The guild itself, with a dead move's copy of it.
+    stop_at(&store, home, Step::CaughtUp).await;
+    let mut write = store.write_guild(GuildId(1)).await.expect("answered").expect("there");
+    write.delete_guild().await.expect("deleted");
+    write.commit().await.expect("committed");
+    assert_eq!(store.remove_doomed().await.expect("removed"), 1);
+    let gone = store.move_guild(GuildId(1), home, search::words_of, &mut |_| true).await;
+    assert!(matches!(gone, Err(MoveError::NoGuild(_))), "{gone:?}");
+    // Those are forgotten by their age, as in the shard where it lived.
+    let events = count(&store, home, "events").await;
+    assert_eq!(rows(&store, home).await, events);
+}
+
+/// At once, since each waits most of the time.
+async fn moves_that_meet_something(fleets: [Fleet; 4]) {
+    let [one, two, three, four] = fleets;
+    tokio::join!(
+        a_move_that_died_right_after_it_is_followed(one),
+        of_two_moves_the_later_goes_on(two),
+        deletions_reach_every_copy(three),
+        what_is_doomed_is_removed_on_both_sides(four),
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn meeting_something_between_files() {
+    let fleet = || Fleet { places: [Place::sqlite(), Place::sqlite()] };
+    moves_that_meet_something([fleet(), fleet(), fleet(), fleet()]).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn meeting_something_between_postgres_databases() {
+    let fleet = async || Fleet { places: [Place::postgres().await, Place::postgres().await] };
+    let fleets = [fleet().await, fleet().await, fleet().await, fleet().await];
+    moves_that_meet_something(fleets).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
