@@ -24,6 +24,18 @@ async fn users(place: Place) {
     }
     assert_eq!(store.account("ada").await.expect("read"), Some(account(1, "Ada")));
     assert_eq!(store.account("Ada").await.expect("read"), None);
+    store.create_user(&account(7, "Bob"), "bob", 1000).await.expect("created");
+    let ada = |exact| Some((account(1, "Ada"), exact));
+    let bob = |exact| Some((account(7, "Bob"), exact));
+    for (name, expected) in [
+        ("ac", ada(false)),
+        ("ada", ada(true)),
+        ("adam", bob(false)),
+        ("bob", bob(true)),
+        ("bobby", None),
+    ] {
+        assert_eq!(store.account_or_next(name).await.expect("read"), expected, "{name}");
+    }
     assert_eq!(
         store.user(UserId(1)).await.expect("read").map(|user| user.name),
         Some("Ada".into())
