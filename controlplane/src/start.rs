@@ -263,7 +263,7 @@ async fn build(
         }
     };
     if config.roles.has(Does::Voice) {
-        voice.sweep();
+        voice.lead(store.clone());
     }
     Ok(Arc::new(App {
         limits: Limits::new(&config.limits),

@@ -1,6 +1,7 @@
 //! Voice over the in-process coordination store and real pipes: the test is the node's end.
 
 mod network;
+mod unseen;
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -34,6 +35,7 @@ const ROOM: RoomId = RoomId(7);
 /// A replica with a database of its own.
 struct Replica {
     voice: Voice,
+    directory: Store,
     events: Subscription,
     database: PathBuf,
 }
@@ -51,7 +53,8 @@ impl Replica {
         let bus = Bus::default();
         let events = bus.subscribe();
         let control: ControlId = format!("c{number}").parse().expect("a valid name");
-        Self { voice: Voice::start(control, store, directory, bus), events, database }
+        let voice = Voice::start(control, store, directory.clone(), bus);
+        Self { voice, directory, events, database }
     }
 
     /// The next event and whom it is for, those of the metrics' kind left out.
@@ -148,14 +151,14 @@ impl Node {
     }
 }
 
-fn opening(seat: &Seat, session: u64, user: u64) -> OpenSession {
-    OpenSession {
-        boot: seat.boot,
 fn hello(node: &NodeId, boot: u64) -> FromNode {
     let secret = BootSecret([u8::try_from(boot).expect("tests count low"); 32]);
     FromNode::Hello { node: node.clone(), boot: BootId(boot), secret }
 }
 
+fn opening(seat: &Seat, session: u64, user: u64) -> OpenSession {
+    OpenSession {
+        boot: seat.boot,
         room: seat.room,
         generation: seat.generation,
         worker: seat.worker,
@@ -434,13 +437,13 @@ async fn stored<T: serde::de::DeserializeOwned>(store: &coordination::Store, key
     record::decode(&entry.value).expect("we wrote it")
 }
 
-#[tokio::test]
-async fn a_full_room_gets_a_part_on_another_worker_and_people_are_spread() {
-    let (memory, store) = memory();
 async fn stored_room(store: &coordination::Store) -> Room {
     stored(store, &key::room(ROOM)).await
 }
 
+#[tokio::test]
+async fn a_full_room_gets_a_part_on_another_worker_and_people_are_spread() {
+    let (memory, store) = memory();
     let replica = Replica::start(store.clone()).await;
     let voice = &replica.voice;
     let node = Node::start(&store, &replica, "node-1", 1).await;
@@ -496,9 +499,6 @@ async fn stored_room(store: &coordination::Store) -> Room {
 }
 
 #[tokio::test]
-async fn replicas_that_add_a_part_at_once_agree_and_a_room_of_parts_ends_as_one() {
-    let (_memory, store) = memory();
-#[tokio::test]
 async fn rooms_move_when_their_node_comes_back_with_fewer_workers() {
     let (_memory, store) = memory();
     let replica = Replica::start(store.clone()).await;
@@ -552,6 +552,9 @@ async fn rooms_move_when_their_node_comes_back_with_fewer_workers() {
     voice.stop().await;
 }
 
+#[tokio::test]
+async fn replicas_that_add_a_part_at_once_agree_and_a_room_of_parts_ends_as_one() {
+    let (_memory, store) = memory();
     let one = Replica::start(store.clone()).await;
     let two = Replica::start(store.clone()).await;
     let node = Node::start(&store, &one, "node-1", 1).await;

@@ -3,7 +3,7 @@
 
 use hype_control::store::database::Dialect;
 use hype_control::store::{
-    access, audit, ban, channel, directory, event, invite, member, message, search, sign_in,
+    access, audit, ban, channel, directory, event, invite, member, message, search, sign_in, stay,
 };
 use sqlx::{AssertSqlSafe, Row};
 
@@ -72,6 +72,7 @@ fn cases() -> Vec<Case> {
             vec![Number(1), Number(2), Number(5)],
             &["USING INDEX sqlite_autoindex_events_1 (guild_id=? AND sequence>?)"],
             &["events_pkey"],
+        (stay::OPEN, vec![Number(5)], &["INDEX voice_stays_open"], &["voice_stays_open"]),
         ),
         (
             directory::HOME,
