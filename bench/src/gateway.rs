@@ -1,5 +1,5 @@
 //! A native client's signaling connection: identify, heartbeat, requests with their replies.
-//! It comes back by itself when the server goes away; media does not depend on it.
+//! It goes on by itself when the server was away; media does not depend on it.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -10,6 +10,9 @@ use hype_protocol::gateway::{ErrorBody, Event, FromClient, Request, ToClient};
 use serde::de::DeserializeOwned;
 use tokio::sync::{mpsc, oneshot};
 use tokio_tungstenite::tungstenite::Message;
+
+use crate::api::Token;
+use crate::place::Place;
 
 type Reply = Result<serde_json::Value, ErrorBody>;
 type Asked = (Request, oneshot::Sender<Reply>);
@@ -30,13 +33,13 @@ impl Gateway {
     /// Connects and identifies. Events arrive at `events` until it is dropped.
     pub async fn connect(
         base: &str,
-        token: &str,
+        token: Token,
         events: mpsc::UnboundedSender<Event>,
     ) -> anyhow::Result<Self> {
         let url = format!("{}/gateway", base.replacen("http", "ws", 1));
         let (requests, asked) = mpsc::channel(8);
         let (ready, wait) = oneshot::channel();
-        let task = tokio::spawn(serve(url, token.to_owned(), asked, events, Some(ready)));
+        let task = tokio::spawn(serve(url, token, asked, events, Some(ready)));
         tokio::time::timeout(Duration::from_secs(30), wait)
             .await
             .context("the gateway did not become ready within 30 s")??;
@@ -64,13 +67,14 @@ impl Gateway {
 
 async fn serve(
     url: String,
-    token: String,
+    token: Token,
     mut asked: mpsc::Receiver<Asked>,
     events: mpsc::UnboundedSender<Event>,
     mut ready: Option<oneshot::Sender<()>>,
 ) {
+    let mut place = Place::default();
     loop {
-        let outcome = once(&url, &token, &mut asked, &events, &mut ready).await;
+        let outcome = once(&url, &token, &mut place, &mut asked, &events, &mut ready).await;
         if asked.is_closed() {
             return;
         }
@@ -84,7 +88,8 @@ async fn serve(
 
 async fn once(
     url: &str,
-    token: &str,
+    token: &Token,
+    place: &mut Place,
     asked: &mut mpsc::Receiver<Asked>,
     events: &mpsc::UnboundedSender<Event>,
     ready: &mut Option<oneshot::Sender<()>>,
@@ -93,13 +98,13 @@ async fn once(
     let mut heartbeat = tokio::time::interval(Duration::from_secs(10));
     let mut pending: HashMap<String, oneshot::Sender<Reply>> = HashMap::new();
     let mut next_nonce = 0_u64;
-    let mut seq = 0;
     let mut identified = false;
     loop {
         let frame = tokio::select! {
             frame = socket.next() => frame.context("closed")??,
             _ = heartbeat.tick() => {
                 if identified {
+                    let seq = place.seq;
                     send(&mut socket, &FromClient::Heartbeat { seq }).await?;
                 }
                 continue;
@@ -115,16 +120,19 @@ async fn once(
         };
         let Message::Text(text) = frame else { continue };
         match serde_json::from_str(&text)? {
-            ToClient::Hello { .. } => {
-                send(&mut socket, &FromClient::Identify { token: token.to_owned() }).await?;
-            }
+            ToClient::Hello { .. } => send(&mut socket, &place.introduction(token.now())).await?,
             ToClient::HeartbeatAck => {}
-            ToClient::InvalidSession | ToClient::Reconnect => bail!("told to reconnect"),
+            ToClient::InvalidSession => {
+                send(&mut socket, &FromClient::Identify { token: token.now() }).await?;
+            }
+            ToClient::Reconnect => bail!("told to reconnect"),
             ToClient::Reply { nonce, result } => answer(&mut pending, &nonce, Ok(result)),
             ToClient::Error { nonce, error } => answer(&mut pending, &nonce, Err(error)),
-            ToClient::Event { seq: number, event, position: _ } => {
-                seq = number;
-                if matches!(event, Event::Ready { .. }) {
+            ToClient::Event { seq, position, event } => {
+                if !place.take(seq, position, &event) {
+                    continue;
+                }
+                if matches!(event, Event::Ready { .. } | Event::Resumed {}) {
                     identified = true;
                     if let Some(ready) = ready.take() {
                         let _ = ready.send(());

@@ -3,6 +3,7 @@
 //! counted: hashing their passwords is slow on purpose.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
@@ -111,8 +112,9 @@ async fn measure(options: &Options) -> anyhow::Result<Report> {
     let machine = Machine::read();
     let epoch = Instant::now();
     let run: u32 = rand::random();
+    let urls: Arc<[String]> = Arc::from([options.url.clone()]);
     let name = |number: u16| format!("bench {run:08x} {number}");
-    let owner = Account::register(&options.url, &name(0)).await?;
+    let owner = Account::register(&urls, &name(0)).await?;
     let guild = owner.create_guild(&format!("bench {run:08x}")).await?;
     let channel = owner.create_voice(guild.id, "bench").await?.id;
     let code = owner.invite(guild.id).await?;
@@ -122,7 +124,7 @@ async fn measure(options: &Options) -> anyhow::Result<Report> {
 
     let mut waiting = VecDeque::new();
     for number in 1..=options.people {
-        let account = Account::register(&options.url, &name(number)).await?;
+        let account = Account::register(&urls, &name(number)).await?;
         account.accept(&code).await?;
         waiting.push_back(wait(options, &account).await?);
         if number % 50 == 0 {
@@ -150,7 +152,7 @@ async fn measure(options: &Options) -> anyhow::Result<Report> {
 async fn wait(options: &Options, account: &Account) -> anyhow::Result<Waiting> {
     // Nobody listens to events: there are as many a person as people who join.
     let (sender, _) = mpsc::unbounded_channel();
-    let gateway = Gateway::connect(&options.url, &account.token, sender).await?;
+    let gateway = Gateway::connect(&options.url, account.token.clone(), sender).await?;
     let ufrag = format!("b{:07x}", account.user.id.0 & 0xfff_ffff);
     Ok(Waiting { gateway, ufrag })
 }

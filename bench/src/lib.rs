@@ -14,6 +14,7 @@ mod join;
 pub mod machine;
 pub mod node_process;
 mod peer;
+mod place;
 pub mod plan;
 mod plot;
 mod relay;

@@ -1,6 +1,7 @@
 //! `hype bench voice`: one channel of native clients, some of whom speak. Checks that everybody
 //! hears each speaker but himself, exactly once and complete; reports rates and latency.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
@@ -126,13 +127,14 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
 
 async fn gather(options: &Options, epoch: Instant) -> anyhow::Result<Vec<Client>> {
     let run: u32 = rand::random();
-    let owner = Account::register(&options.url, &format!("bench {run:08x} 0")).await?;
+    let urls: Arc<[String]> = Arc::from([options.url.clone()]);
+    let owner = Account::register(&urls, &format!("bench {run:08x} 0")).await?;
     let guild = owner.create_guild(&format!("bench {run:08x}")).await?;
     let channel = owner.create_voice(guild.id, "bench").await?;
     let code = owner.invite(guild.id).await?;
     let mut clients = vec![join(options, &owner, channel.id, epoch).await?];
     for number in 1..options.people {
-        let account = Account::register(&options.url, &format!("bench {run:08x} {number}")).await?;
+        let account = Account::register(&urls, &format!("bench {run:08x} {number}")).await?;
         account.accept(&code).await?;
         let client = join(options, &account, channel.id, epoch).await;
         clients.push(client.with_context(|| format!("person {number}"))?);
@@ -150,7 +152,7 @@ async fn join(
     epoch: Instant,
 ) -> anyhow::Result<Client> {
     let (sender, events) = mpsc::unbounded_channel();
-    let gateway = Gateway::connect(&options.url, &account.token, sender).await?;
+    let gateway = Gateway::connect(&options.url, account.token.clone(), sender).await?;
     let ufrag = format!("b{:07x}", account.user.id.0 & 0xfff_ffff);
     let request = Request::VoiceJoinNative {
         channel_id,

@@ -267,7 +267,7 @@ async fn build(
         }
     };
     if config.roles.has(Does::Voice) {
-        voice.sweep();
+        voice.lead(store.clone());
     }
     Ok(Arc::new(App {
         limits: Limits::new(&config.limits),
@@ -312,7 +312,7 @@ async fn clean(app: Shared) {
                 tracing::warn!(%cause, "old entries of audit logs could not be forgotten");
             }
         }
-        let before_ms = unix_ms().saturating_sub(http::IDEMPOTENCY_KEPT_MS);
+        let before_ms = unix_ms().saturating_sub(store::idempotency::KEPT_MS);
         if let Err(cause) = app.store.forget_idempotency_keys(before_ms).await {
             tracing::warn!(%cause, "old idempotency keys could not be forgotten");
         }

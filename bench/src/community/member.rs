@@ -14,6 +14,7 @@ use tokio::time::{interval, sleep, timeout};
 use tokio_tungstenite::tungstenite::Message;
 
 use super::seen::Seen;
+use crate::api::Token;
 
 /// How soon a lost connection is made again, at another replica.
 const RECONNECT: Duration = Duration::from_millis(300);
@@ -30,8 +31,8 @@ pub struct Member {
     pub urls: Arc<[String]>,
     /// For REST.
     pub http: reqwest::Client,
-    /// An access token.
-    pub token: String,
+    /// Of access.
+    pub token: Token,
     /// The text channel that is watched and written in.
     pub channel: ChannelId,
     /// What the client has shown.
@@ -79,7 +80,7 @@ impl Member {
             let frame = tokio::select! {
                 frame = timeout(SILENCE, socket.next()) => frame?.context("closed")??,
                 _ = heartbeat.tick() => {
-                    let seq = self.seen().seq;
+                    let seq = self.seen().place.seq;
                     send(&mut socket, &FromClient::Heartbeat { seq }).await?;
                     continue;
                 }
@@ -90,9 +91,12 @@ impl Member {
                 _ => continue,
             };
             match serde_json::from_str(&text)? {
-                ToClient::Hello { .. } => send(&mut socket, &self.introduction()).await?,
+                ToClient::Hello { .. } => {
+                    let introduction = self.seen().place.introduction(self.token.now());
+                    send(&mut socket, &introduction).await?;
+                }
                 ToClient::InvalidSession => {
-                    let token = self.token.clone();
+                    let token = self.token.now();
                     send(&mut socket, &FromClient::Identify { token }).await?;
                 }
                 ToClient::Reconnect => bail!("told to reconnect"),
@@ -127,19 +131,6 @@ impl Member {
                     }
                 }
             }
-        }
-    }
-
-    fn introduction(&self) -> FromClient {
-        let (token, seen) = (self.token.clone(), self.seen());
-        match &seen.session {
-            None => FromClient::Identify { token },
-            Some(session) => FromClient::Resume {
-                token,
-                session_id: session.clone(),
-                seq: seen.seq,
-                guilds: seen.places.clone(),
-            },
         }
     }
 
@@ -179,7 +170,7 @@ impl Member {
         let mut last = None;
         for turn in 0..100 {
             let url = format!("{}{path}", self.urls[turn % self.urls.len()]);
-            let request = self.http.get(url).bearer_auth(&self.token).send();
+            let request = self.http.get(url).bearer_auth(self.token.now()).send();
             match request.await.and_then(reqwest::Response::error_for_status) {
                 Ok(response) => return Ok(response.json().await?),
                 Err(error) => last = Some(error),
@@ -194,7 +185,7 @@ impl Member {
         let base = &self.urls[turn % self.urls.len()];
         let url = format!("{base}/api/v1/channels/{}/messages", self.channel);
         let body = serde_json::json!({ "content": content });
-        let response = self.http.post(url).bearer_auth(&self.token).json(&body).send().await;
+        let response = self.http.post(url).bearer_auth(self.token.now()).json(&body).send().await;
         let response = response.ok().filter(|response| response.status().is_success())?;
         // Without the body the fate of the message is not known.
         let written: Written = response.json().await.ok()?;

@@ -164,7 +164,7 @@ async fn gather(options: &Options) -> anyhow::Result<(Vec<Member>, Vec<Peer>)> {
         .tls_danger_accept_invalid_certs(true)
         .timeout(Duration::from_secs(5))
         .build()?;
-    let owner = Account::register(&urls[0], &format!("bench {run:08x} 0")).await?;
+    let owner = Account::register(&urls, &format!("bench {run:08x} 0")).await?;
     let guild = owner.create_guild(&format!("bench {run:08x}")).await?;
     let text = guild.channels.iter().find(|channel| channel.kind == ChannelKind::Text);
     let channel = text.context("a new guild has a text channel")?.id;
@@ -177,7 +177,7 @@ async fn gather(options: &Options) -> anyhow::Result<(Vec<Member>, Vec<Peer>)> {
         let token = if number == 0 {
             owner.token.clone()
         } else {
-            let account = Account::register(&urls[0], &format!("bench {run:08x} {number}")).await?;
+            let account = Account::register(&urls, &format!("bench {run:08x} {number}")).await?;
             account.accept(&code).await?;
             account.token
         };

@@ -1,21 +1,19 @@
 //! What one member's client has shown of the text channel, and whether that was right: each message
 //! once, in the order of the guild.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::HashSet;
 
 use hype_protocol::gateway::{Event, Position};
-use hype_protocol::id::{ChannelId, GuildId};
+use hype_protocol::id::ChannelId;
 use serde::Serialize;
+
+use crate::place::Place;
 
 /// What a client keeps over its connections, and counts.
 #[derive(Debug, Default)]
 pub struct Seen {
     /// For `resume`.
-    pub session: Option<String>,
-    /// For `resume`: the session's last event.
-    pub seq: u64,
-    /// For `resume`: each guild's last event.
-    pub places: BTreeMap<GuildId, u64>,
+    pub place: Place,
     /// The messages of the watched channel, as they came.
     messages: Vec<u64>,
     known: HashSet<u64>,
@@ -65,26 +63,17 @@ impl Seen {
         event: &Event,
         channel: ChannelId,
     ) -> bool {
-        self.seq = seq;
-        if let Some(Position { guild_id, sequence }) = position {
-            let place = self.places.entry(guild_id).or_default();
-            if sequence <= *place {
-                self.counts.repeated += 1;
-                return false;
-            }
-            *place = sequence;
+        let again = self.place.has_begun();
+        if !self.place.take(seq, position, event) {
+            self.counts.repeated += 1;
+            return false;
         }
         match event {
-            Event::Ready { session_id, guilds, .. } => {
-                let again = self.session.replace(session_id.clone()).is_some();
-                self.places = guilds.iter().map(|guild| (guild.id, guild.sequence)).collect();
+            Event::Ready { .. } => {
                 self.counts.reloaded += u64::from(again);
                 return again;
             }
             Event::Resumed {} => self.counts.resumed += 1,
-            Event::GuildAdded(guild) => {
-                self.places.insert(guild.id, guild.sequence);
-            }
             Event::MessageCreated(message) if message.channel_id == channel => {
                 self.show(message.id.0);
             }
@@ -128,7 +117,7 @@ impl Seen {
 #[cfg(test)]
 mod tests {
     use hype_protocol::gateway::{Message, User};
-    use hype_protocol::id::{MessageId, UserId};
+    use hype_protocol::id::{GuildId, MessageId, UserId};
 
     use super::*;
 

@@ -143,6 +143,7 @@ impl Config {
         if bus.nats.len() > MAX_SERVERS {
             faults.add("bus.nats", format!("at most {MAX_SERVERS}"));
         }
+        faults.range("bus.copies", bus.copies, 1, 5);
         for url in &bus.nats {
             let host = url.strip_prefix("nats://").or_else(|| url.strip_prefix("tls://"));
             // Never shown: it may hold a password.
@@ -197,6 +198,9 @@ mod tests {
         check(|_| {}, &[]);
         check(|c| c.id_worker = 1023, &[]);
         check(|c| c.id_worker = 1024, &["id_worker"]);
+        check(|c| c.bus.copies = 5, &[]);
+        check(|c| c.bus.copies = 0, &["bus.copies"]);
+        check(|c| c.bus.copies = 6, &["bus.copies"]);
         check(|c| c.limits.message.burst = 0, &["limits.message.burst"]);
         check(|c| c.limits.table_size = 1, &["limits.table_size"]);
         check(|c| c.argon2.lanes = 4, &[]);

@@ -5,7 +5,7 @@
 //! |---|---|
 //! | `api` | REST under `/api/v1`, the page, and the deletion of expired sign-ins |
 //! | `gateway` | `/gateway` |
-//! | `voice` | the sweep of empty rooms |
+//! | `voice` | the sweep of empty rooms, and the end of stays that nobody saw end |
 //! | `events` | the relay of events to the bus, and what is counted of them for insights |
 //!
 //! `/healthz` and `/metrics` are everywhere. A replica with `api`, `gateway` or `voice` takes the

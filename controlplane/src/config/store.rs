@@ -119,10 +119,12 @@ impl Store {
 }
 
 /// How replicas tell each other what happened.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Bus {
     /// NATS servers with JetStream, as `nats://` or `tls://` URLs; none stays in this process.
     pub nats: Vec<String>,
+    /// On how many servers the stream of events is kept, 1–5; a cluster has at least as many.
+    pub copies: u16,
     /// User; needs the password.
     pub user: Option<String>,
     /// The user's password.
@@ -133,6 +135,20 @@ pub struct Bus {
     pub credentials: Option<PathBuf>,
     /// PEM file of the authority that signed the servers' certificates.
     pub ca: Option<PathBuf>,
+}
+
+impl Default for Bus {
+    fn default() -> Self {
+        Self {
+            nats: Vec::new(),
+            copies: 1,
+            user: None,
+            password: None,
+            token: None,
+            credentials: None,
+            ca: None,
+        }
+    }
 }
 
 #[cfg(test)]

@@ -18,6 +18,9 @@ pub const KEPT_MS: u64 = 90 * 24 * 3600 * 1000;
 /// Fields that name a thing and are no change of it.
 const NAMES: [&str; 3] = ["id", "guild_id", "last_message_id"];
 
+/// The field that says in which channel something is: told beside the changes.
+const CHANNEL: &str = "channel_id";
+
 /// What somebody does to something.
 #[derive(Debug, Clone, Copy)]
 pub struct Act<'a> {
@@ -39,7 +42,7 @@ fn changes(before: &Value, after: &Value) -> Map<String, Value> {
     for name in before.keys().chain(after.keys()) {
         let of = |fields: &Map<String, Value>| fields.get(name).cloned().unwrap_or_default();
         let (from, to) = (of(&before), of(&after));
-        if from != to && !NAMES.contains(&name.as_str()) {
+        if from != to && name != CHANNEL && !NAMES.contains(&name.as_str()) {
             changes.insert(name.clone(), json!({ "from": from, "to": to }));
         }
     }
@@ -62,6 +65,9 @@ pub async fn record(
     let before = encoded(serde_json::to_value(before))?;
     let after = encoded(serde_json::to_value(after))?;
     let mut detail = json!({ "changes": changes(&before, &after) });
+    if let Some(channel) = after.get(CHANNEL).or_else(|| before.get(CHANNEL)) {
+        detail[CHANNEL] = channel.clone();
+    }
     if !act.reason.is_empty() {
         detail["reason"] = act.reason.into();
     }
@@ -108,6 +114,7 @@ mod tests {
             json!({ "name": "b", "topic": "t" }),
             json!({ "name": { "from": "a", "to": "b" } }),
         );
+        check(json!({ "channel_id": "1" }), Value::Null, json!({}));
         check(
             Value::Null,
             json!({ "id": "1", "name": "a" }),

@@ -10,6 +10,7 @@ use crate::domain::audit::{self, Act};
 use crate::domain::{member, text};
 use crate::error::Error;
 use crate::event::Audience;
+use crate::store::access::Access;
 use crate::store::ban::Ban;
 use crate::store::guild_write::GuildWrite;
 use crate::store::snowflake::unix_ms;
@@ -20,6 +21,14 @@ async fn take_out(write: &mut GuildWrite, user: UserId) -> Result<(), Error> {
     write.remove_member(user).await?;
     let event = Event::MemberRemoved { guild_id: guild, user_id: user };
     Ok(write.tell(&Audience::Guild(guild), &event).await?)
+}
+
+/// Refuses to put out who does not stand below.
+fn check_target(access: &Access, target: &Access) -> Result<(), Error> {
+    if target.user == access.user && access.user == access.owner {
+        return Err(Error::OwnerStays);
+    }
+    member::outranks(access, target)
 }
 
 /// Removes who has gone from the directory. Somebody may have come back meanwhile: then his row
@@ -61,10 +70,7 @@ pub async fn kick(
     let reason = text::reason(reason)?;
     let (mut write, access) = member::change(app, guild, user, Permissions::KICK_MEMBERS).await?;
     let standing = write.access(target).await?.ok_or(Error::NotFound)?;
-    if user == target && user == access.owner {
-        return Err(Error::OwnerStays);
-    }
-    member::outranks(&access, &standing)?;
+    check_target(&access, &standing)?;
     take_out(&mut write, target).await?;
     let act = Act { actor: user, action: "member.kick", target: target.0, reason: &reason };
     audit::record(app, &mut write, act, Value::Null, Value::Null).await?;
@@ -90,10 +96,7 @@ pub async fn ban(
     let (mut write, access) = member::change(app, guild, user, Permissions::BAN_MEMBERS).await?;
     let standing = write.access(target).await?;
     if let Some(standing) = &standing {
-        if user == target && user == access.owner {
-            return Err(Error::OwnerStays);
-        }
-        member::outranks(&access, standing)?;
+        check_target(&access, standing)?;
     }
     if write.is_banned(target).await? {
         return Ok(());

@@ -13,13 +13,14 @@ use crate::domain::{auth, member, permission, search, text};
 use crate::error::Error;
 use crate::event::Audience;
 use crate::store::guild_write::GuildWrite;
+use crate::store::idempotency::Once;
 use crate::store::message::Page;
 use crate::store::snowflake::{self, unix_ms};
 
 /// The most words of a search.
 pub const MAX_SEARCH_WORDS: usize = 20;
 
-/// Sends a message.
+/// Sends a message, or finds it when it was sent under this key already.
 ///
 /// # Errors
 /// [`Error::NotFound`] for who may not see the channel, [`Error::MissingPermission`], [`Error::NotATextChannel`], [`Error::InvalidRequest`].
@@ -28,6 +29,7 @@ pub async fn send(
     user: UserId,
     channel: ChannelId,
     content: &str,
+    once: &Once,
 ) -> Result<Message, Error> {
     let channel = member::channel(app, channel, user, Permissions::SEND_MESSAGES).await?;
     if channel.kind != ChannelKind::Text {
@@ -36,6 +38,11 @@ pub async fn send(
     let content = text::message(content)?;
     let author = auth::me(app, user).await?;
     let mut write = app.store.write_guild(channel.guild_id).await?.ok_or(Error::NotFound)?;
+    if once.again
+        && let Some(sent) = write.message_sent_under(channel.id, user, &once.key).await?
+    {
+        return Ok(Message { author, ..sent });
+    }
     let id = write.id(&app.ids).await?;
     let message = Message {
         id: MessageId(id),
@@ -46,7 +53,7 @@ pub async fn send(
         created_at_ms: snowflake::made_at_ms(id),
         edited_at_ms: None,
     };
-    if !write.add_message(&message, &search::words_of(&message)).await? {
+    if !write.add_message(&message, &search::words_of(&message), &once.key).await? {
         return Err(Error::NotFound);
     }
     let audience = Audience::Channel(channel.guild_id, channel.id);

@@ -4,7 +4,7 @@
 use hype_protocol::gateway::{Channel, Event, Overwrite, OverwriteKind};
 use hype_protocol::id::{ChannelId, RoleId, TargetId, UserId};
 use hype_protocol::permission::Permissions;
-use serde_json::Value;
+use serde::Serialize;
 
 use crate::app::App;
 use crate::domain::audit::{self, Act};
@@ -37,6 +37,14 @@ async fn check_target(
     }
 }
 
+/// An overwrite as the audit log tells of it.
+#[derive(Serialize)]
+struct InAudit<'a> {
+    channel_id: ChannelId,
+    #[serde(flatten)]
+    overwrite: &'a Overwrite,
+}
+
 async fn tell(
     app: &App,
     write: &mut GuildWrite,
@@ -48,11 +56,8 @@ async fn tell(
     let target = before.map(|before| before.target_id);
     let after = channel.overwrites.iter().find(|one| Some(one.target_id) == target);
     write.tell(&member::audience(&channel), &Event::ChannelUpdated(channel.clone())).await?;
-    let json = |one: Option<&Overwrite>| match one {
-        Some(one) => serde_json::to_value(one).map_err(Error::internal),
-        None => Ok(Value::Null),
-    };
-    audit::record(app, write, act, json(before)?, json(after)?).await
+    let told = |one| InAudit { channel_id: channel.id, overwrite: one };
+    audit::record(app, write, act, before.map(told), after.map(told)).await
 }
 
 /// Sets an overwrite.

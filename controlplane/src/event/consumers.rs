@@ -75,7 +75,8 @@ async fn write_stays(store: Store, mut stays: mpsc::Receiver<Stay>) {
     }
 }
 
-async fn write_stay(store: &Store, stay: Stay) -> Result<()> {
+/// Notes one, and tells of it, unless somebody has.
+pub(crate) async fn write_stay(store: &Store, stay: Stay) -> Result<()> {
     let Stay { guild, channel, user, session, at_ms, over } = stay;
     // Another replica was first, most of the time: that costs a look and no lock.
     let noted = store.stay_ended(guild, session).await?;

@@ -118,7 +118,8 @@ impl Nats {
                 let _ = presence.send(Arc::new(report));
             }
         }));
-        tokio::spawn(follow(nats.jetstream.clone(), connections, here));
+        let copies = usize::from(settings.copies);
+        tokio::spawn(follow(nats.jetstream.clone(), copies, connections, here));
         Ok(nats)
     }
 
@@ -273,6 +274,7 @@ type Place = Option<u64>;
 /// Reads the stream from its end at the start on, over all cuts. Runs for ever.
 async fn follow(
     jetstream: jetstream::Context,
+    copies: usize,
     mut connections: watch::Receiver<u64>,
     here: broadcast::Sender<Arc<Published>>,
 ) {
@@ -281,7 +283,7 @@ async fn follow(
     loop {
         connections.mark_unchanged();
         let read = tokio::select! {
-            read = read(&jetstream, &mut place, &here) => read,
+            read = read(&jetstream, copies, &mut place, &here) => read,
             // What the old connection asked for may never be answered on the new one.
             _ = connections.changed() => Ok(()),
         };
@@ -298,21 +300,44 @@ async fn follow(
     }
 }
 
-/// Reads until something is wrong.
-async fn read(
+/// The stream, made when it is not there, and kept on as many servers as is wished.
+async fn open(
     jetstream: &jetstream::Context,
-    place: &mut Place,
-    here: &broadcast::Sender<Arc<Published>>,
-) -> Result<(), async_nats::Error> {
+    copies: usize,
+) -> Result<stream::Stream, async_nats::Error> {
     let stream = jetstream
         .get_or_create_stream(stream::Config {
             name: STREAM.to_owned(),
             subjects: vec![format!("{SUBJECT}*")],
             max_age: KEPT,
             duplicate_window: DEDUPLICATED,
+            num_replicas: copies,
             ..stream::Config::default()
         })
         .await?;
+    let kept = &stream.cached_info().config;
+    if kept.num_replicas != copies {
+        let config = stream::Config { num_replicas: copies, ..kept.clone() };
+        match jetstream.update_stream(config).await {
+            Ok(_) => tracing::info!(copies, before = kept.num_replicas, "stream of events changed"),
+            // It serves as it is.
+            Err(error) => {
+                let now = kept.num_replicas;
+                tracing::warn!(%error, copies, now, "the stream of events keeps its copies");
+            }
+        }
+    }
+    Ok(stream)
+}
+
+/// Reads until something is wrong.
+async fn read(
+    jetstream: &jetstream::Context,
+    copies: usize,
+    place: &mut Place,
+    here: &broadcast::Sender<Arc<Published>>,
+) -> Result<(), async_nats::Error> {
+    let stream = open(jetstream, copies).await?;
     let last = stream.cached_info().state.last_sequence;
     let from = match *place {
         None => last,

@@ -39,15 +39,14 @@ async fn follow(app: &App, session: &Arc<Session>, guild: GuildId) -> Result<boo
 /// A guild as one of its members sees it now; none when he is no member.
 async fn read(app: &App, user: UserId, guild: GuildId) -> Result<Option<Guild>, Error> {
     match domain::guild::get(app, user, guild).await {
-        Ok(guild) => Ok(Some(complete(app, user, guild))),
+        Ok(guild) => Ok(Some(complete(app, guild))),
         Err(Error::NotFound) => Ok(None),
         Err(error) => Err(error),
     }
 }
 
-/// Takes what the member may not see, and adds who is there.
-fn complete(app: &App, user: UserId, mut guild: Guild) -> Guild {
-    access::trim(&mut guild, user);
+/// Adds who is there to a guild as one of its members sees it.
+fn complete(app: &App, mut guild: Guild) -> Guild {
     let members = guild.members.iter().map(|member| member.user.id);
     guild.presences = app.gateway.presences().of(members);
     // What was committed until now may still be on its way here.
@@ -66,7 +65,7 @@ pub(super) async fn ready(app: &App, session: &Arc<Session>) -> Result<Beginning
         follow(app, session, *guild).await?;
     }
     let guilds = domain::guild::list(app, user).await?;
-    let guilds: Vec<_> = guilds.into_iter().map(|guild| complete(app, user, guild)).collect();
+    let guilds: Vec<_> = guilds.into_iter().map(|guild| complete(app, guild)).collect();
     let shown: Vec<_> = guilds.iter().map(|guild| (guild.id, guild.sequence)).collect();
     let ready = Event::Ready {
         session_id: session.key.clone(),

@@ -4,7 +4,7 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use hype_protocol::gateway::Guild;
-use hype_protocol::id::{AuditId, GuildId, TargetId, UserId};
+use hype_protocol::id::{AuditId, ChannelId, GuildId, TargetId, UserId};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::{IntoParams, ToSchema};
@@ -126,6 +126,8 @@ pub(super) struct AuditEntry {
     action: String,
     /// To what: the id of a role, a channel, a person or the guild.
     target_id: TargetId,
+    /// In which channel, of what is in one: an overwrite or a message.
+    channel_id: Option<ChannelId>,
     /// By field, what it was (`from`) and is (`to`).
     #[schema(value_type = Object)]
     changes: Value,
@@ -169,6 +171,7 @@ pub(super) async fn audit_log(
         actor_id: entry.actor,
         action: entry.action,
         target_id: TargetId(entry.target),
+        channel_id: ChannelId::deserialize(&entry.detail["channel_id"]).ok(),
         changes: entry.detail["changes"].take(),
         reason: entry.detail["reason"].as_str().map(str::to_owned),
         created_at_ms: entry.created_at_ms,

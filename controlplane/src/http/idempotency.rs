@@ -22,15 +22,13 @@ use super::extract::{Caller, whole_body};
 use super::standing::Tightest;
 use crate::app::Shared;
 use crate::error::Error;
-use crate::store::idempotency::{Answer, Attempt, Begun};
+use crate::store::idempotency::{Answer, Attempt, Begun, KEPT_MS, Once};
 use crate::store::snowflake::unix_ms;
 
 pub(super) const NAME: &str = "Idempotency-Key";
 const KEY: HeaderName = HeaderName::from_static("idempotency-key");
 pub(super) const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
 const MAX_KEY: usize = 64;
-/// For how long an answer is kept, in milliseconds.
-pub(crate) const KEPT_MS: u64 = 24 * 3600 * 1000;
 /// After this time, in milliseconds, a request that has not been answered never will be: its
 /// replica has died. Longer than any handler takes.
 const ABANDONED_MS: u64 = 60 * 1000;
@@ -117,7 +115,7 @@ async fn claim_and_do(
     user: UserId,
     key: String,
     request_hash: String,
-    request: Request,
+    mut request: Request,
     next: Next,
 ) -> Result<Response, Error> {
     let begun_at_ms = unix_ms();
@@ -133,7 +131,10 @@ async fn claim_and_do(
         })
         .await?;
     match begun {
-        Begun::New => {
+        Begun::New | Begun::Again => {
+            // For handlers that can tell whether it was made by the try before.
+            let again = begun == Begun::Again;
+            request.extensions_mut().insert(Once { key: key.clone(), again });
             let response = next.run(request).await;
             keep(&app, Claim { user, key, begun_at_ms }, response).await
         }

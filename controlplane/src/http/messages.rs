@@ -1,8 +1,8 @@
 //! Messages: `/api/v1/channels/{channel}/messages`, marks of what was read, and the search of a guild.
 
-use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
+use axum::{Extension, Json};
 use hype_protocol::gateway::Message;
 use hype_protocol::id::{ChannelId, GuildId, MessageId, UserId};
 use serde::Deserialize;
@@ -14,6 +14,7 @@ use super::idempotency::IdempotencyKey;
 use crate::app::Shared;
 use crate::domain::message;
 use crate::error::{Error, code};
+use crate::store::idempotency::Once;
 use crate::store::message::Page;
 
 /// Messages of one page of a search.
@@ -84,10 +85,12 @@ pub(super) async fn send(
     State(app): State<Shared>,
     caller: Caller,
     Id(id): Id<ChannelId>,
+    once: Option<Extension<Once>>,
     Body(body): Body<NewMessage>,
 ) -> Result<(StatusCode, Json<Message>), Error> {
     app.limits.message(caller.0)?;
-    let message = message::send(&app, caller.0, id, &body.content).await?;
+    let once = once.map(|Extension(once)| once).unwrap_or_default();
+    let message = message::send(&app, caller.0, id, &body.content, &once).await?;
     Ok((StatusCode::CREATED, Json(message)))
 }
 

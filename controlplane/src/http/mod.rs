@@ -39,8 +39,6 @@ use crate::config::roles::Role;
 use crate::error::Error;
 use crate::gateway;
 
-pub(crate) use idempotency::KEPT_MS as IDEMPOTENCY_KEPT_MS;
-
 async fn method_not_allowed() -> Error {
     Error::MethodNotAllowed
 }

@@ -1,11 +1,14 @@
 //! Idempotency keys: what was answered to a request that makes something, so that sending it
-//! again answers the same and makes nothing twice. A row without a status is a request that runs.
+//! again answers the same and makes nothing twice. A row without a status is a request that runs, or
+//! whose replica died: then a message may be there without its answer, and has the key itself.
 
 use hype_protocol::id::UserId;
 use sqlx::Row;
 
 use super::{Error, Result, Store, key, loaded, stored};
 
+/// For how long an answer is kept, in milliseconds.
+pub const KEPT_MS: u64 = 24 * 3600 * 1000;
 /// The status of a request that still runs.
 const RUNNING: i64 = 0;
 
@@ -35,11 +38,23 @@ pub struct Answer {
     pub body: String,
 }
 
+/// The key that something is made under.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Once {
+    /// Empty for none.
+    pub key: String,
+    /// A try before this one may have made it, and died before it could answer.
+    pub again: bool,
+}
+
 /// What a key stands for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Begun {
     /// Nothing yet: the request is to be done, then finished or abandoned.
     New,
+    /// The same request, which was not answered and does not run any more. To be done as well, but
+    /// what it made may be there.
+    Again,
     /// The same request, which still runs.
     Running,
     /// The same request, which was answered.
@@ -82,23 +97,30 @@ impl Store {
         let status: i64 = row.try_get("status")?;
         let created_at_ms: i64 = row.try_get("created_at_ms")?;
         let begun = loaded(created_at_ms)?;
-        if begun < attempt.expired_before_ms
-            || (status == RUNNING && begun < attempt.abandoned_before_ms)
-        {
-            return self.take_over(attempt, created_at_ms).await;
+        if begun < attempt.expired_before_ms {
+            return self.take_over(attempt, created_at_ms, Begun::New).await;
         }
         if row.try_get::<String, _>("request_hash")? != attempt.request_hash {
             return Ok(Begun::Other);
         }
         if status == RUNNING {
+            if begun < attempt.abandoned_before_ms {
+                return self.take_over(attempt, created_at_ms, Begun::Again).await;
+            }
             return Ok(Begun::Running);
         }
         let status = u16::try_from(status).map_err(|error| Error::Broken(error.into()))?;
         Ok(Begun::Answered(Answer { status, body: row.try_get("body")? }))
     }
 
-    /// Claims the key of a request that is over. Of several who try at once, one succeeds.
-    async fn take_over(&self, attempt: Attempt<'_>, created_at_ms: i64) -> Result<Begun> {
+    /// Claims the key of a request that is over. Of several who try at once, one succeeds, which is
+    /// `won`.
+    async fn take_over(
+        &self,
+        attempt: Attempt<'_>,
+        created_at_ms: i64,
+        won: Begun,
+    ) -> Result<Begun> {
         let query = sqlx::query(
             "UPDATE idempotency_keys \
              SET request_hash = $1, status = $2, body = '', created_at_ms = $3 \
@@ -111,7 +133,7 @@ impl Store {
         .bind(attempt.key)
         .bind(created_at_ms);
         let taken = self.accounts().execute(query).await?;
-        Ok(if taken == 1 { Begun::New } else { Begun::Running })
+        Ok(if taken == 1 { won } else { Begun::Running })
     }
 
     /// Keeps the answer to a request that was begun at `begun_at_ms`.

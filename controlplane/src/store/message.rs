@@ -9,7 +9,8 @@ use sqlx::{AnyConnection, Row};
 
 use super::database::{Database, Dialect};
 use super::guild_write::GuildWrite;
-use super::{Result, Store, key, loaded, stored};
+use super::idempotency::KEPT_MS;
+use super::{Result, Store, key, loaded, snowflake, stored};
 
 /// Which messages of a channel to load.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,6 +63,11 @@ pub const ABOVE: &str = select_messages!(
 );
 const ONE: &str = select_messages!("WHERE messages.id = $1 AND channel_id = $2");
 
+/// Of a channel, above an id, by its author and the key that it was sent under.
+pub const SENT_UNDER: &str = select_messages!(
+    "WHERE channel_id = $1 AND messages.id >= $2 AND author_id = $3 AND sent_under = $4"
+);
+
 /// Notes the words by which a message is found, in place of others.
 pub(super) async fn put_words(
     connection: &mut AnyConnection,
@@ -108,12 +114,17 @@ pub(super) async fn forget_words(
 }
 
 impl GuildWrite {
-    /// Adds a message, with the words by which it is found (`domain/search.rs`). False when the
-    /// channel is not there any more.
+    /// Adds a message, with the words by which it is found (`domain/search.rs`) and the idempotency
+    /// key that it is sent under, if any. False when the channel is not there any more.
     ///
     /// # Errors
     /// [`super::Error::Conflict`] when the id is used.
-    pub async fn add_message(&mut self, message: &Message, words: &str) -> Result<bool> {
+    pub async fn add_message(
+        &mut self,
+        message: &Message,
+        words: &str,
+        sent_under: &str,
+    ) -> Result<bool> {
         let query =
             sqlx::query("UPDATE channels SET last_message_id = $1 WHERE id = $2 AND guild_id = $3")
                 .bind(stored(message.id.0)?)
@@ -126,13 +137,13 @@ impl GuildWrite {
         let sql = match dialect {
             Dialect::Postgres => {
                 "INSERT INTO messages \
-                 (id, channel_id, guild_id, author_id, content, created_at_ms, words) VALUES \
-                 ($1, $2, $3, $4, $5, $6, array_to_tsvector(string_to_array($7, ' ')))"
+                 (id, channel_id, guild_id, author_id, content, created_at_ms, sent_under, words) \
+                 VALUES ($1, $2, $3, $4, $5, $6, $7, array_to_tsvector(string_to_array($8, ' ')))"
             }
             Dialect::Sqlite => {
                 "INSERT INTO messages \
-                 (id, channel_id, guild_id, author_id, content, created_at_ms) \
-                 VALUES ($1, $2, $3, $4, $5, $6)"
+                 (id, channel_id, guild_id, author_id, content, created_at_ms, sent_under) \
+                 VALUES ($1, $2, $3, $4, $5, $6, $7)"
             }
         };
         let query = sqlx::query(sql)
@@ -141,7 +152,8 @@ impl GuildWrite {
             .bind(stored(message.guild_id.0)?)
             .bind(stored(message.author.id.0)?)
             .bind(&message.content)
-            .bind(stored(message.created_at_ms)?);
+            .bind(stored(message.created_at_ms)?)
+            .bind(sent_under);
         let query = match dialect {
             Dialect::Postgres => query.bind(words),
             Dialect::Sqlite => query,
@@ -151,6 +163,29 @@ impl GuildWrite {
             put_words(self.connection(), dialect, message.id, words).await?;
         }
         Ok(true)
+    }
+
+    /// What somebody sent in a channel under an idempotency key that still counts, without its
+    /// author's name.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn message_sent_under(
+        &mut self,
+        channel: ChannelId,
+        author: UserId,
+        sent_under: &str,
+    ) -> Result<Option<Message>> {
+        // Rarely asked for: the messages of a day are looked through, without an index of keys.
+        let oldest = snowflake::first_at_ms(snowflake::unix_ms().saturating_sub(KEPT_MS));
+        let row = sqlx::query(SENT_UNDER)
+            .bind(key(channel.0))
+            .bind(key(oldest))
+            .bind(key(author.0))
+            .bind(sent_under)
+            .fetch_optional(self.connection())
+            .await?;
+        row.as_ref().map(from_row).transpose()
     }
 
     /// A message of a channel as it is now, without its author's name.

@@ -9,11 +9,17 @@ use sqlx::Row;
 
 use super::guild_write::GuildWrite;
 use super::{Result, Store, event, key, loaded, stored};
+use crate::event::consumers::Stay;
 
 /// Milliseconds of a day.
 pub const DAY_MS: u64 = 86_400_000;
 /// Which consumer counts here.
 const CONSUMER: &str = "analytics";
+/// What the leader looks at, of `watched`.
+const VOICE: &str = "voice";
+/// Stays that last and began before a moment.
+pub const OPEN: &str = "SELECT session_id, guild_id, channel_id, user_id, joined_at_ms \
+     FROM voice_stays WHERE left_at_ms = 0 AND joined_at_ms < $1";
 /// Events that are counted in one transaction.
 const BATCH: i64 = 500;
 /// The most stays that peaks are computed from.
@@ -192,6 +198,54 @@ impl Store {
                 .fetch_optional(home.readers())
                 .await?;
         Ok(left.map(|left_at_ms| left_at_ms > 0))
+    }
+
+    /// Stays that began before a moment and are not noted to have ended, as they began.
+    ///
+    /// # Errors
+    /// When a database fails.
+    pub async fn open_stays(&self, before_ms: u64) -> Result<Vec<Stay>> {
+        let mut open = Vec::new();
+        for shard in self.shards() {
+            let query = sqlx::query(OPEN).bind(key(before_ms));
+            for row in query.fetch_all(shard.readers()).await? {
+                open.push(Stay {
+                    guild: GuildId(loaded(row.try_get("guild_id")?)?),
+                    channel: ChannelId(loaded(row.try_get("channel_id")?)?),
+                    user: UserId(loaded(row.try_get("user_id")?)?),
+                    session: SessionId(row.try_get::<i64, _>("session_id")?.cast_unsigned()),
+                    at_ms: loaded(row.try_get("joined_at_ms")?)?,
+                    over: false,
+                });
+            }
+        }
+        Ok(open)
+    }
+
+    /// Until when voice was looked at, in Unix milliseconds: 0 for never.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn voice_watched(&self) -> Result<u64> {
+        let until_ms: Option<i64> =
+            sqlx::query_scalar("SELECT until_ms FROM watched WHERE what = $1")
+                .bind(VOICE)
+                .fetch_optional(self.accounts().readers())
+                .await?;
+        loaded(until_ms.unwrap_or(0))
+    }
+
+    /// Notes that voice is looked at now.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn watch_voice(&self, now_ms: u64) -> Result<()> {
+        let query = sqlx::query(
+            "INSERT INTO watched (what, until_ms) VALUES ($1, $2) \
+             ON CONFLICT (what) DO UPDATE SET until_ms = excluded.until_ms",
+        );
+        self.accounts().execute(query.bind(VOICE).bind(stored(now_ms)?)).await?;
+        Ok(())
     }
 
     /// True when all events of a guild up to `sequence` are counted.

@@ -90,12 +90,27 @@ impl Store {
     /// # Errors
     /// When the database fails.
     pub async fn account(&self, name_key: &str) -> Result<Option<Account>> {
-        let row = sqlx::query("SELECT id, name, password_hash FROM users WHERE name_key = $1")
-            .bind(name_key)
-            .fetch_optional(self.accounts().readers())
-            .await?;
+        let found = self.account_or_next(name_key).await?;
+        Ok(found.and_then(|(account, exact)| exact.then_some(account)))
+    }
+
+    /// The account whose name compares as `name_key`, and true; without it, that of the next name,
+    /// and false.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn account_or_next(&self, name_key: &str) -> Result<Option<(Account, bool)>> {
+        let row = sqlx::query(
+            "SELECT id, name, name_key, password_hash FROM users \
+             WHERE name_key >= $1 ORDER BY name_key LIMIT 1",
+        )
+        .bind(name_key)
+        .fetch_optional(self.accounts().readers())
+        .await?;
         row.map(|row| {
-            Ok(Account { user: user(&row)?, password_hash: row.try_get("password_hash")? })
+            let account =
+                Account { user: user(&row)?, password_hash: row.try_get("password_hash")? };
+            Ok((account, row.try_get::<String, _>("name_key")? == name_key))
         })
         .transpose()
     }

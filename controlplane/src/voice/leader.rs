@@ -9,7 +9,8 @@ use hype_protocol::coordination::{Error, Lease, Outcome, Transaction};
 use hype_protocol::{key, record};
 use tokio::time::sleep;
 
-use super::Voice;
+use super::{Voice, rooms, unseen};
+use crate::store::Store;
 
 /// How long a leader that vanished is waited for.
 const TIME_TO_LIVE: Duration = Duration::from_secs(6);
@@ -33,6 +34,18 @@ impl Leader {
     /// Waits until it is clear that another one may lead.
     pub async fn lost(&self) {
         self.lease.lost().await;
+    }
+}
+
+/// Does what controllers do while this replica leads. Runs until aborted.
+pub(in crate::voice) async fn run(voice: Voice, store: Store) {
+    loop {
+        let leader = elected(&voice).await;
+        tokio::select! {
+            () = leader.lost() => tracing::info!("this replica does not lead any more"),
+            () = rooms::sweep::run(&voice, &leader) => {}
+            () = unseen::run(&voice, &store) => {}
+        }
     }
 }
 

@@ -13,6 +13,7 @@ pub mod rooms;
 pub mod sdp;
 #[cfg(test)]
 mod tests;
+mod unseen;
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -87,9 +88,10 @@ impl Voice {
         voice
     }
 
-    /// Begins to delete rooms in which nobody has been for a while, whenever this replica leads.
-    pub fn sweep(&self) {
-        self.spawn(rooms::sweep::run(self.clone()));
+    /// Begins to do what one replica does for all, whenever this one leads: rooms in which nobody
+    /// has been for a while are deleted, and stays ended whose end nobody saw.
+    pub fn lead(&self, store: Store) {
+        self.spawn(leader::run(self.clone(), store));
     }
 
     /// Takes an observation connection whose peer is trusted: the node of this process.

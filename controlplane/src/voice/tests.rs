@@ -1,6 +1,7 @@
 //! Voice over the in-process coordination store and real pipes: the test is the node's end.
 
 mod network;
+mod unseen;
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -9,7 +10,7 @@ use std::time::Duration;
 use hype_protocol::coordination::{self, Transaction, memory::Memory};
 use hype_protocol::gateway::{ChannelKind, Event, Guild, User};
 use hype_protocol::id::{
-    BootId, ChannelId, ControlId, Generation, GuildId, NodeId, RoomId, SessionId, UserId,
+    BootId, ChannelId, ControlId, Generation, GuildId, NodeId, RoomId, SessionId, UserId, WorkerId,
 };
 use hype_protocol::media::SessionMedia;
 use hype_protocol::observation::{
@@ -35,6 +36,7 @@ const ROOM: RoomId = RoomId(7);
 /// A replica with a database of its own.
 struct Replica {
     voice: Voice,
+    directory: Store,
     events: Subscription,
     database: PathBuf,
 }
@@ -52,7 +54,8 @@ impl Replica {
         let bus = Bus::default();
         let events = bus.subscribe();
         let control: ControlId = format!("c{number}").parse().expect("a valid name");
-        Self { voice: Voice::start(control, store, directory, bus), events, database }
+        let voice = Voice::start(control, store, directory.clone(), bus);
+        Self { voice, directory, events, database }
     }
 
     /// The next event and whom it is for, those of the metrics' kind left out.
@@ -104,13 +107,15 @@ struct Node {
 }
 
 impl Node {
-    async fn register(store: &coordination::Store, id: &NodeId, boot: u64) {
+    /// Writes its record, with that many workers.
+    async fn register(store: &coordination::Store, id: &NodeId, boot: u64, workers: u16) {
+        let address = |worker| ([127, 0, 0, 1], 7000 + worker).into();
         let live = NodeLive {
             node: id.clone(),
             boot: BootId(boot),
             region: "here".parse().expect("a valid name"),
             version: env!("CARGO_PKG_VERSION").into(),
-            workers: vec![vec![([127, 0, 0, 1], 7000).into()], vec![([127, 0, 0, 1], 7001).into()]],
+            workers: (0..workers).map(|worker| vec![address(worker)]).collect(),
             fingerprint: "AB:CD".into(),
             max_sessions: 1_000,
         };
@@ -120,7 +125,7 @@ impl Node {
 
     async fn start(store: &coordination::Store, replica: &Replica, id: &str, boot: u64) -> Self {
         let id: NodeId = id.parse().expect("a valid name");
-        Self::register(store, &id, boot).await;
+        Self::register(store, &id, boot, 2).await;
         Self::connect(replica, &id, boot).await
     }
 
@@ -129,12 +134,7 @@ impl Node {
         let (end, control_end) = pipe::pair();
         replica.voice.attach(control_end);
         let node = Self { id: id.clone(), end };
-        node.say(FromNode::Hello {
-            node: id.clone(),
-            boot: BootId(boot),
-            secret: BootSecret([u8::try_from(boot).expect("tests count low"); 32]),
-        })
-        .await;
+        node.say(hello(id, boot)).await;
         node.say(FromNode::SnapshotEnd).await;
         replica.until("the node is ready", |voice| voice.ready()).await;
         node
@@ -148,6 +148,11 @@ impl Node {
         let heard = timeout(PATIENCE, self.end.receiver.recv()).await.expect("a command comes");
         heard.expect("the replica is connected")
     }
+}
+
+fn hello(node: &NodeId, boot: u64) -> FromNode {
+    let secret = BootSecret([u8::try_from(boot).expect("tests count low"); 32]);
+    FromNode::Hello { node: node.clone(), boot: BootId(boot), secret }
 }
 
 fn opening(seat: &Seat, session: u64, user: u64) -> OpenSession {
@@ -250,7 +255,7 @@ async fn a_restarted_node_asks_its_people_to_join_again() {
     }
     let id = node.id.clone();
     drop(node);
-    Node::register(&store, &id, 2).await;
+    Node::register(&store, &id, 2, 2).await;
     let _node = Node::connect(&replica, &id, 2).await;
     assert!(matches!(replica.next().await.1, Event::VoiceLeft { .. }));
     assert!(matches!(replica.next().await.1, Event::VoiceEnded { rejoin: true, .. }));
@@ -309,7 +314,7 @@ async fn without_the_store_known_rooms_can_still_be_joined() {
     memory.set_available(true);
     voice.place(RoomId(8)).await.expect("the store is back");
     // The watch is back too: what others write is seen.
-    Node::register(&store, &"node-9".parse().expect("a valid name"), 1).await;
+    Node::register(&store, &"node-9".parse().expect("a valid name"), 1, 2).await;
     let seen = |voice: &Voice| voice.state().fleet.candidates(std::iter::empty()).len() == 2;
     replica.until("the watch is back", seen).await;
     voice.stop().await;
@@ -426,9 +431,13 @@ async fn join(voice: &Voice, node: &Node, person: u64) -> Seat {
     seat
 }
 
-async fn stored_room(store: &coordination::Store) -> Room {
-    let entry = store.get(&key::room(ROOM)).await.expect("it is there").entry.expect("placed");
+async fn stored<T: serde::de::DeserializeOwned>(store: &coordination::Store, key: &str) -> T {
+    let entry = store.get(key).await.expect("it is there").entry.expect("written");
     record::decode(&entry.value).expect("we wrote it")
+}
+
+async fn stored_room(store: &coordination::Store) -> Room {
+    stored(store, &key::room(ROOM)).await
 }
 
 #[tokio::test]
@@ -466,9 +475,7 @@ async fn a_full_room_gets_a_part_on_another_worker_and_people_are_spread() {
         room.parts.iter().map(|part| (part.part.0, part.worker, part.since)).collect();
     let expected = [(0, first.worker, first.generation), (1, second.worker, second.generation)];
     assert_eq!(parts, expected, "what was promised before still holds");
-    let assigned = store.get(&key::assignment(&node.id, ROOM)).await.expect("it is there");
-    let assigned: Assignment =
-        record::decode(&assigned.entry.expect("written with the room").value).expect("ours");
+    let assigned: Assignment = stored(&store, &key::assignment(&node.id, ROOM)).await;
     assert_eq!((assigned.generation, assigned.all_parts().len()), (room.generation, 2));
     // The new part fills up to the other, then both grow alike: there is no third worker.
     let mut people = [person - 1, 1];
@@ -487,6 +494,60 @@ async fn a_full_room_gets_a_part_on_another_worker_and_people_are_spread() {
     let limit = u32::try_from(people[0] + people[1]).expect("few");
     let one_more = voice.open_within(&seat, opening(&seat, 9_999, 9_999), limit);
     assert!(matches!(one_more, Err(Error::ChannelFull)), "{one_more:?}");
+    voice.stop().await;
+}
+
+#[tokio::test]
+async fn rooms_move_when_their_node_comes_back_with_fewer_workers() {
+    let (_memory, store) = memory();
+    let replica = Replica::start(store.clone()).await;
+    let voice = &replica.voice;
+    let node = Node::start(&store, &replica, "node-1", 1).await;
+    let full = super::rooms::PART_PEOPLE as u64;
+    let mut last = join(voice, &node, 1).await;
+    assert_eq!(last.worker, WorkerId(0));
+    // The least used worker, which is not coming back, gets the next room and the next part.
+    let small = voice.place(RoomId(8)).await.expect("there is a node");
+    assert_eq!(small.worker, WorkerId(1));
+    for person in 2..=full + 1 {
+        last = join(voice, &node, person).await;
+    }
+    assert_eq!((last.worker, stored_room(&store).await.parts.len()), (WorkerId(1), 2));
+    let all = |voice: &Voice| voice.sessions_in(ROOM).iter().filter(|it| it.connected).count();
+    replica.until("all are reported", |voice| all(voice) as u64 == full + 1).await;
+
+    let id = node.id.clone();
+    drop(node);
+    replica.until("it is lost", |voice| voice.state().fleet.connected() == 0).await;
+    let (end, control_end) = pipe::pair();
+    voice.attach(control_end);
+    let node = Node { id: id.clone(), end };
+    node.say(hello(&id, 2)).await;
+    replica.until("it has said hello", |voice| voice.state().fleet.connected() == 1).await;
+    let early = voice.place(ROOM).await;
+    assert!(matches!(early, Err(Error::NoNode(_))), "its record is of its last run: {early:?}");
+    Node::register(&store, &id, 2, 1).await;
+    node.say(FromNode::SnapshotEnd).await;
+    replica.until("the node is ready", |voice| voice.ready()).await;
+
+    for (room, former) in [(ROOM, last.generation), (RoomId(8), small.generation)] {
+        let (one, two) = tokio::join!(voice.place(room), voice.place(room));
+        let (one, two) = (one.expect("it is back"), two.expect("it is back"));
+        assert_eq!((one.boot, one.worker), (BootId(2), WorkerId(0)));
+        assert_eq!((two.worker, two.generation), (one.worker, one.generation));
+        assert!(one.generation > former, "its node takes no older one");
+        let record: Room = stored(&store, &key::room(room)).await;
+        let parts: Vec<_> =
+            record.parts.iter().map(|part| (&part.node, part.worker, part.since)).collect();
+        assert_eq!(parts, [(&id, WorkerId(0), one.generation)]);
+        let assigned: Assignment = stored(&store, &key::assignment(&id, room)).await;
+        assert_eq!((assigned.generation, assigned.all_parts().len()), (one.generation, 1));
+    }
+    // As full as before, and there is no worker for another part: nobody is seated anywhere else.
+    for person in 1..=full + 2 {
+        let seat = join(voice, &node, 1_000 + person).await;
+        assert_eq!((seat.worker, seat.boot), (WorkerId(0), BootId(2)));
+    }
     voice.stop().await;
 }
 

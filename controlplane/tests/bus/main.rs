@@ -17,8 +17,36 @@ use tokio::time::{sleep, timeout};
 const PATIENCE: Duration = Duration::from_secs(30);
 
 async fn open(server: &NatsProcess) -> Bus {
-    let settings = config::Bus { nats: vec![server.url()], ..config::Bus::default() };
+    open_with(std::slice::from_ref(server), 1).await
+}
+
+async fn open_with(servers: &[NatsProcess], copies: u16) -> Bus {
+    let nats = servers.iter().map(NatsProcess::url).collect();
+    let settings = config::Bus { nats, copies, ..config::Bus::default() };
     Bus::open(&settings).await.expect("the settings are right")
+}
+
+/// Waits until the stream is kept on that many servers.
+async fn until_kept(servers: &[NatsProcess], copies: usize) {
+    let kept = async {
+        loop {
+            if kept_on(servers).await.is_ok_and(|kept| kept == copies) {
+                return;
+            }
+            sleep(Duration::from_millis(100)).await;
+        }
+    };
+    timeout(PATIENCE, kept).await.expect("the stream is changed");
+}
+
+/// On how many servers the stream is, of those that have all of it.
+async fn kept_on(servers: &[NatsProcess]) -> Result<usize, async_nats::Error> {
+    let urls: Vec<String> = servers.iter().map(NatsProcess::url).collect();
+    let client = async_nats::connect(urls).await?;
+    let stream = async_nats::jetstream::new(client).get_stream("HYPE_EVENTS").await?;
+    let info = stream.cached_info();
+    let replicas = info.cluster.as_ref().map_or(&[][..], |cluster| &cluster.replicas);
+    Ok(1 + replicas.iter().filter(|replica| replica.current).count())
 }
 
 fn durable(guild: u64, sequence: u64) -> Published {
@@ -125,6 +153,44 @@ async fn a_server_that_dies_loses_nothing() {
     }
     let expected: Vec<_> = (1..=60).map(|sequence| (1, sequence)).collect();
     assert_eq!(positions(&mut reader, 60).await, expected);
+}
+
+#[tokio::test]
+async fn copies_are_made_when_the_setting_says_so_and_outlive_a_server() {
+    let mut servers = NatsProcess::cluster(3);
+    let one = open_with(&servers, 1).await;
+    let mut reader = one.subscribe();
+    until_reading(&one, &mut reader, 90).await;
+    assert_eq!(kept_on(&servers).await.expect("it is there"), 1);
+    // Replicas get the new setting one after the other.
+    let three = open_with(&servers, 3).await;
+    until_kept(&servers, 3).await;
+    let mut readers = [reader, three.subscribe()];
+    until_reading(&three, &mut readers[1], 91).await;
+    deliver(&one, &[durable(1, 1)]).await;
+    servers[0].kill();
+    deliver(&one, &[durable(1, 2)]).await;
+    deliver(&three, &[durable(1, 3)]).await;
+    for reader in &mut readers {
+        let mut seen = Vec::new();
+        while seen.len() < 3 {
+            let next = positions(reader, 1).await;
+            seen.extend(next.into_iter().filter(|(guild, _)| *guild < 90));
+        }
+        assert_eq!(seen, [(1, 1), (1, 2), (1, 3)]);
+    }
+}
+
+#[tokio::test]
+async fn a_single_server_keeps_what_it_has_whatever_the_setting_says() {
+    let server = NatsProcess::start();
+    let bus = open(&server).await;
+    let mut reader = bus.subscribe();
+    until_reading(&bus, &mut reader, 90).await;
+    let wishful = open_with(std::slice::from_ref(&server), 3).await;
+    let mut reader = wishful.subscribe();
+    until_reading(&wishful, &mut reader, 91).await;
+    assert_eq!(kept_on(std::slice::from_ref(&server)).await.expect("it is there"), 1);
 }
 
 #[tokio::test]

@@ -49,6 +49,11 @@ async fn wrong_credentials_are_answered_alike_whether_the_account_exists_or_not(
     let nobody = auth(&server, "login", json!({ "name": "Bob", "password": "wrong horse" })).await;
     assert_error(&wrong, 401, "wrong_credentials");
     assert_eq!(wrong, nobody);
+    // Nor does a name that nobody has get in by the password of the one next to it.
+    for name in ["Ac", "Adam"] {
+        let neighbour = auth(&server, "login", json!({ "name": name, "password": PASSWORD })).await;
+        assert_eq!(neighbour, nobody, "{name}");
+    }
     server.stop().await;
 }
 

@@ -5,6 +5,8 @@ use std::time::{Duration, Instant};
 use hype_control::config::Rate;
 use reqwest::{Method, Response, StatusCode};
 use serde_json::{Value, json};
+use sqlx::sqlite::SqliteConnectOptions;
+use sqlx::{ConnectOptions, Connection};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 
@@ -56,6 +58,49 @@ async fn the_same_request_again_gets_the_same_answer_and_makes_nothing() {
     server.post(&messages, &ada, paths[3].1.clone()).await;
     let sent = server.get(&messages, &ada).await.1;
     assert_eq!(sent.as_array().map(Vec::len), Some(3), "{sent}");
+    server.stop().await;
+}
+
+/// Leaves the key of a request as a replica does that dies once the thing is made: not answered, and
+/// begun longer ago than any request takes.
+async fn forget_answer(folder: &Folder, key: &str) {
+    let options = SqliteConnectOptions::new().filename(folder.path().join("data/hype.sqlite"));
+    let mut connection = options.connect().await.expect("the file opens");
+    let sql = "UPDATE idempotency_keys SET status = 0, body = '', \
+               created_at_ms = created_at_ms - 61000 WHERE key = $1 AND status = 201";
+    let done = sqlx::query(sql).bind(key).execute(&mut connection).await.expect("written");
+    assert_eq!(done.rows_affected(), 1);
+    connection.close().await.expect("closed");
+}
+
+#[tokio::test]
+async fn a_message_whose_answer_was_lost_with_its_replica_is_not_sent_again() {
+    let folder = Folder::new();
+    let server = Server::start(config(&folder)).await;
+    let (ada, bob) = (server.register("Ada").await, server.register("Bob").await);
+    let (guild, text, _) = server.guild(&ada).await;
+    server.invite(&ada, &guild, &bob).await;
+    let path = format!("/api/v1/channels/{text}/messages");
+    let body = json!({ "content": "hi" });
+    // Neither another's message under the same key nor an own one without it is taken for it.
+    let others = read(post(&server, &path, &bob, "key", &body).await).await;
+    let first = read(post(&server, &path, &ada, "key", &body).await).await;
+    assert_eq!((first.1, others.1), (StatusCode::CREATED, StatusCode::CREATED));
+    server.post(&path, &ada, body.clone()).await;
+    for _ in 0..2 {
+        forget_answer(&folder, "key").await;
+        let again = read(post(&server, &path, &ada, "key", &body).await).await;
+        assert_eq!(again, (false, first.1, first.2.clone()), "it is found, and kept again");
+    }
+    let sent = server.get(&path, &ada).await.1;
+    assert_eq!(sent.as_array().map(Vec::len), Some(3), "{sent}");
+    // What was not made by the try before is made by this one.
+    let missing = format!("{path}/{}", first.2["id"].as_str().expect("an id"));
+    server.call(Method::DELETE, &missing, Some(&ada.token), None).await;
+    forget_answer(&folder, "key").await;
+    let anew = read(post(&server, &path, &ada, "key", &body).await).await;
+    assert_eq!((anew.0, anew.1), (false, StatusCode::CREATED));
+    assert_ne!(anew.2["id"], first.2["id"]);
     server.stop().await;
 }
 

@@ -170,6 +170,11 @@ async fn the_audit_log_tells_from_and_to() {
     let member = format!("/api/v1/guilds/{guild}/members/{}", bob.id);
     patch(&server, &ada, &member, json!({ "roles": [helpers] })).await;
     patch(&server, &ada, &format!("/api/v1/channels/{text}"), json!({ "topic": "new" })).await;
+    let overwrite = format!("/api/v1/channels/{text}/overwrites/{helpers}");
+    let view = json!({ "kind": "role", "allow": "1024", "deny": "0" });
+    let put = server.call(Method::PUT, &overwrite, Some(&ada.token), Some(view)).await;
+    assert_eq!(put.0, StatusCode::NO_CONTENT, "{}", put.1);
+    server.call(Method::DELETE, &overwrite, Some(&ada.token), None).await;
     let kick = format!("{member}?reason=too%20loud");
     server.call(Method::DELETE, &kick, Some(&ada.token), None).await;
     let path = format!("/api/v1/guilds/{guild}/audit-log");
@@ -187,6 +192,8 @@ async fn the_audit_log_tells_from_and_to() {
     let role_id = json!(helpers);
     let expected = [
         ("member.kick", &bob_id),
+        ("overwrite.delete", &role_id),
+        ("overwrite.set", &role_id),
         ("channel.update", &text_id),
         ("member.roles", &bob_id),
         ("role.create", &role_id),
@@ -194,11 +201,16 @@ async fn the_audit_log_tells_from_and_to() {
     ];
     assert_eq!(told, expected);
     assert_eq!(log[0]["reason"], "too loud");
-    assert_eq!(log[1]["changes"], json!({ "topic": { "from": "", "to": "new" } }));
-    assert_eq!(log[2]["changes"], json!({ "roles": { "from": [], "to": [helpers] } }));
-    let before = log[1]["id"].as_str().expect("an id");
+    for entry in &log[1..=2] {
+        assert_eq!(entry["channel_id"], text_id, "{entry}");
+    }
+    assert_eq!(log[2]["changes"], json!({ "allow": { "from": "0", "to": "1024" } }));
+    assert_eq!(log[3]["changes"], json!({ "topic": { "from": "", "to": "new" } }));
+    assert_eq!(log[3]["channel_id"], Value::Null);
+    assert_eq!(log[4]["changes"], json!({ "roles": { "from": [], "to": [helpers] } }));
+    let before = log[3]["id"].as_str().expect("an id");
     let page = server.get(&format!("{path}?before={before}&limit=2"), &ada).await.1;
-    assert_eq!(page, json!([log[2], log[3]]));
+    assert_eq!(page, json!([log[4], log[5]]));
     assert_error(&server.get(&format!("{path}?limit=101"), &ada).await, 400, "invalid_request");
     server.stop().await;
 }

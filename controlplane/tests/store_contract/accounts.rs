@@ -24,6 +24,18 @@ async fn users(place: Place) {
     }
     assert_eq!(store.account("ada").await.expect("read"), Some(account(1, "Ada")));
     assert_eq!(store.account("Ada").await.expect("read"), None);
+    store.create_user(&account(7, "Bob"), "bob", 1000).await.expect("created");
+    let ada = |exact| Some((account(1, "Ada"), exact));
+    let bob = |exact| Some((account(7, "Bob"), exact));
+    for (name, expected) in [
+        ("ac", ada(false)),
+        ("ada", ada(true)),
+        ("adam", bob(false)),
+        ("bob", bob(true)),
+        ("bobby", None),
+    ] {
+        assert_eq!(store.account_or_next(name).await.expect("read"), expected, "{name}");
+    }
     assert_eq!(
         store.user(UserId(1)).await.expect("read").map(|user| user.name),
         Some("Ada".into())
@@ -141,12 +153,13 @@ async fn a_request_under_a_key_is_begun_once(place: Place) {
     assert_eq!(begin(1, "a", "one", 5999).await, Begun::Answered(answer("made")));
 
     // A request whose replica died gives way, and if it lives after all, changes nothing.
-    assert_eq!(begin(2, "a", "four", 5103).await, Begun::New);
+    assert_eq!(begin(2, "a", "four", 5103).await, Begun::Other, "it may have been made");
+    assert_eq!(begin(2, "a", "three", 5103).await, Begun::Again);
     finish(2, "a", 5002, "too late").await;
     store.abandon_idempotent(UserId(2), "a", 5002).await.expect("nothing to free");
-    assert_eq!(begin(2, "a", "four", 5104).await, Begun::Running);
+    assert_eq!(begin(2, "a", "three", 5104).await, Begun::Running);
     finish(2, "a", 5103, "made too").await;
-    assert_eq!(begin(2, "a", "four", 5105).await, Begun::Answered(answer("made too")));
+    assert_eq!(begin(2, "a", "three", 5105).await, Begun::Answered(answer("made too")));
 
     // What is too old is forgotten, and for its person it is so before the cleaning.
     assert_eq!(begin(1, "a", "two", 6001).await, Begun::New);

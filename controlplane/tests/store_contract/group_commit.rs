@@ -69,7 +69,7 @@ async fn a_dropped_writer_leaves_nothing(place: Place) {
     for number in 0..3 {
         let mut gone = write(&store, 1).await;
         let lost = message(2000 + number, 10, 1);
-        assert!(gone.add_message(&lost, "lost").await.expect("written"));
+        assert!(gone.add_message(&lost, "lost", "").await.expect("written"));
         drop(gone);
         assert!(send(&store, &message(3000 + number, 10, 1)).await.expect("acknowledged"));
     }
@@ -84,7 +84,7 @@ async fn a_dropped_writer_lets_others_in(place: Place) {
     let (store, other) = (place.open().await, place.open().await);
     with_guild(&store).await;
     let mut gone = write(&store, 1).await;
-    assert!(gone.add_message(&message(1, 10, 1), "lost").await.expect("written"));
+    assert!(gone.add_message(&message(1, 10, 1), "lost", "").await.expect("written"));
     drop(gone);
     assert!(send(&other, &message(2, 10, 1)).await.expect("acknowledged"));
     assert_eq!(ids(&store).await, [2]);
@@ -146,7 +146,7 @@ async fn send_new(store: &Store, ids: &Snowflakes) -> Result<u64, Error> {
     let mut write = write(store, 1).await;
     let id = write.id(ids).await?;
     let message = Message { id: MessageId(id), ..message(id % 1000, 10, 1) };
-    assert!(write.add_message(&message, "words").await?);
+    assert!(write.add_message(&message, "words", "").await?);
     let audience = hype_control::event::Audience::Guild(message.guild_id);
     write.tell(&audience, &hype_protocol::gateway::Event::MessageCreated(message)).await?;
     write.commit().await?;

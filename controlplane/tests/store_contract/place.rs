@@ -190,7 +190,7 @@ pub async fn write(store: &Store, guild: u64) -> GuildWrite {
 /// Sends a message with its event, as the domain does; false when its channel is not there.
 pub async fn send(store: &Store, message: &Message) -> Result<bool, Error> {
     let mut write = write(store, message.guild_id.0).await;
-    if !write.add_message(message, &search::words_of(message)).await? {
+    if !write.add_message(message, &search::words_of(message), "").await? {
         return Ok(false);
     }
     let audience = Audience::Channel(message.guild_id, message.channel_id);

@@ -3,7 +3,7 @@
 
 use hype_control::store::database::Dialect;
 use hype_control::store::{
-    access, audit, ban, channel, directory, event, invite, member, message, search, sign_in,
+    access, audit, ban, channel, directory, event, invite, member, message, search, sign_in, stay,
 };
 use sqlx::{AssertSqlSafe, Row};
 
@@ -37,6 +37,12 @@ fn cases() -> Vec<Case> {
             &["messages_by_channel", "Index Cond: ((channel_id = '1'::bigint) AND (id > "],
         ),
         (
+            message::SENT_UNDER,
+            vec![Number(1), Number(9), Number(5), Text("key")],
+            &["USING INDEX messages_by_channel (channel_id=? AND id>?)"],
+            &["messages_by_channel", "Index Cond: ((channel_id = '1'::bigint) AND (id >= "],
+        ),
+        (
             channel::OF_GUILD,
             vec![Number(1)],
             &["USING INDEX channels_by_guild"],
@@ -66,6 +72,7 @@ fn cases() -> Vec<Case> {
             &["USING INDEX audit_log_by_guild (guild_id=? AND id<?)"],
             &["audit_log_by_guild"],
         ),
+        (stay::OPEN, vec![Number(5)], &["INDEX voice_stays_open"], &["voice_stays_open"]),
         (event::UNSENT, vec![Number(5)], &["INDEX events_unsent"], &["events_unsent"]),
         (
             event::AFTER,

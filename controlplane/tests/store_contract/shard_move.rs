@@ -49,7 +49,7 @@ async fn say(store: &Store, ids: &Snowflakes, text: &str) -> Result<u64, Error> 
         guild_id: GuildId(1),
         ..message(1, 10, 1)
     };
-    assert!(write.add_message(&message, &search::words_of(&message)).await?);
+    assert!(write.add_message(&message, &search::words_of(&message), "").await?);
     let audience = Audience::Channel(GuildId(1), ChannelId(10));
     write.tell(&audience, &Event::MessageCreated(message)).await?;
     write.commit().await?;

@@ -116,6 +116,13 @@ pub fn stores() -> Vec<Setting> {
              process.",
             |s| &mut s.control.bus.nats,
         ),
+        Setting::new(
+            Control,
+            "bus.copies",
+            "On how many servers events are kept, 1–5: 3 in a cluster of three or more, so that \
+             events go on when one of them is lost.",
+            |s| &mut s.control.bus.copies,
+        ),
         Setting::new(Control, "bus.user", "User; needs bus.password.", |s| &mut s.control.bus.user)
             .example(r#""hype""#),
         Setting::new(Control, "bus.password", "Secret. The user's password.", |s| {

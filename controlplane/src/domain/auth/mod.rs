@@ -1,6 +1,6 @@
 //! Accounts and sign-ins: register, log in, refresh, log out, and who a token belongs to.
 //! A login costs one password hash whether the account exists or not, so neither the answer nor
-//! its time tells which names exist.
+//! its time tells which names exist. Registering tells it, and is limited by address.
 
 pub mod keys;
 pub mod password;
@@ -61,9 +61,12 @@ pub async fn log_in(app: &App, name: &str, password: &str) -> Result<Session, Er
     if text::password(password).is_err() {
         return Err(Error::WrongCredentials);
     }
-    let account = app.store.account(&text::account_key(name)).await?;
-    let hash = account.as_ref().map(|account| account.password_hash.clone());
+    // A name that nobody has is compared with the hash of the next one's, whose cost is that of an
+    // account: after the cost was changed, time would tell accounts that have the old one.
+    let found = app.store.account_or_next(&text::account_key(name)).await?;
+    let hash = found.as_ref().map(|(account, _)| account.password_hash.clone());
     let verdict = app.passwords.verify(password.to_owned(), hash).await?;
+    let account = found.and_then(|(account, exact)| exact.then_some(account));
     let (Some(account), true) = (account, verdict.matches) else {
         return Err(Error::WrongCredentials);
     };

@@ -1,12 +1,12 @@
 //! Password hashes (argon2id, RFC 9106) on blocking threads, a bounded number at a time and with a
 //! bounded queue before them: a storm of logins is answered by `overloaded`, not by a frozen server.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use argon2::password_hash::{PasswordHash, PasswordHasher, PasswordVerifier, SaltString};
-use argon2::{Algorithm, Argon2, Params, Version};
+use argon2::password_hash::{self, Output, ParamsString, PasswordHash, Salt, SaltString};
+use argon2::{Algorithm, Argon2, Block, Params, Version};
 use tokio::sync::Semaphore;
 
 use crate::config::Argon2Cost;
@@ -26,6 +26,7 @@ struct Inner {
     /// What a password is compared with when there is no account: made at the same cost.
     decoy: String,
     turns: Arc<Semaphore>,
+    memory: Memory,
     waiting: AtomicUsize,
     queue: usize,
     computed: AtomicU64,
@@ -52,9 +53,72 @@ impl Drop for Place<'_> {
     }
 }
 
-fn hash(argon2: &Argon2<'_>, password: &str) -> Result<String, argon2::password_hash::Error> {
+/// What hashes are computed in, kept from one to the next: allocated for each, it would stay with the
+/// allocator once for every thread that ever computed one. At most one for each turn, the last used
+/// first, as large as the dearest hash it was for.
+#[derive(Default)]
+struct Memory(Mutex<Vec<Vec<Block>>>);
+
+impl Memory {
+    fn with<T>(&self, blocks: usize, work: impl FnOnce(&mut [Block]) -> T) -> T {
+        let kept = || self.0.lock().expect("no holder of this lock panics");
+        let mut memory = kept().pop().unwrap_or_default();
+        if memory.len() < blocks {
+            // What was in it means nothing, so it need not be copied.
+            memory = vec![Block::default(); blocks];
+        }
+        let done = work(&mut memory[..blocks]);
+        kept().push(memory);
+        done
+    }
+}
+
+/// The output of one computation, as long as the parameters say.
+fn compute(
+    memory: &Memory,
+    argon2: &Argon2<'_>,
+    password: &str,
+    salt: Salt<'_>,
+) -> Result<Output, password_hash::Error> {
+    let mut decoded = [0; Salt::MAX_LENGTH];
+    let salt = salt.decode_b64(&mut decoded)?;
+    let length = argon2.params().output_len().unwrap_or(Params::DEFAULT_OUTPUT_LEN);
+    memory.with(argon2.params().block_count(), |blocks| {
+        Output::init_with(length, |out| {
+            Ok(argon2.hash_password_into_with_memory(password.as_bytes(), salt, out, blocks)?)
+        })
+    })
+}
+
+/// The PHC string of a password, with a random salt.
+fn hash(
+    memory: &Memory,
+    argon2: &Argon2<'_>,
+    password: &str,
+) -> Result<String, password_hash::Error> {
     let salt = SaltString::encode_b64(&rand::random::<[u8; 16]>())?;
-    Ok(argon2.hash_password(password.as_bytes(), &salt)?.to_string())
+    let hash = PasswordHash {
+        algorithm: Algorithm::Argon2id.ident(),
+        version: Some(Version::V0x13.into()),
+        params: ParamsString::try_from(argon2.params())?,
+        salt: Some(salt.as_salt()),
+        hash: Some(compute(memory, argon2, password, salt.as_salt())?),
+    };
+    Ok(hash.to_string())
+}
+
+/// Whether it is the password of this hash, at the cost that the hash was made at.
+fn matches(
+    memory: &Memory,
+    password: &str,
+    hash: &PasswordHash<'_>,
+) -> Result<bool, password_hash::Error> {
+    let version = hash.version.map(Version::try_from).transpose()?.unwrap_or_default();
+    let algorithm = Algorithm::try_from(hash.algorithm)?;
+    let argon2 = Argon2::new(algorithm, version, Params::try_from(hash)?);
+    let (Some(salt), Some(output)) = (hash.salt, hash.hash) else { return Ok(false) };
+    // Compared in constant time by `Output`.
+    Ok(compute(memory, &argon2, password, salt)? == output)
 }
 
 impl Passwords {
@@ -66,7 +130,8 @@ impl Passwords {
         let params = Params::new(cost.memory_kib, cost.passes, cost.lanes, None)
             .map_err(|error| Error::internal(error.to_string()))?;
         let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, params);
-        let decoy = hash(&argon2, "nobody's password")
+        let memory = Memory::default();
+        let decoy = hash(&memory, &argon2, "nobody's password")
             .map_err(|error| Error::internal(error.to_string()))?;
         let parallel = match cost.parallel {
             0 => std::thread::available_parallelism().map_or(1, usize::from),
@@ -77,6 +142,7 @@ impl Passwords {
                 argon2,
                 decoy,
                 turns: Arc::new(Semaphore::new(parallel)),
+                memory,
                 waiting: AtomicUsize::new(0),
                 queue: cost.queue,
                 computed: AtomicU64::new(0),
@@ -90,7 +156,7 @@ impl Passwords {
     }
 
     /// Runs one hash computation in its turn.
-    async fn compute<T: Send + 'static>(
+    async fn in_turn<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Inner) -> T + Send + 'static,
     ) -> Result<T, Error> {
@@ -118,7 +184,7 @@ impl Passwords {
     /// # Errors
     /// [`Error::Overloaded`] when the queue is full.
     pub async fn hash(&self, password: String) -> Result<String, Error> {
-        self.compute(move |inner| hash(&inner.argon2, &password))
+        self.in_turn(move |inner| hash(&inner.memory, &inner.argon2, &password))
             .await?
             .map_err(|error| Error::internal(error.to_string()))
     }
@@ -129,11 +195,11 @@ impl Passwords {
     /// # Errors
     /// [`Error::Overloaded`] when the queue is full, or when the stored hash cannot be read.
     pub async fn verify(&self, password: String, stored: Option<String>) -> Result<Verdict, Error> {
-        self.compute(move |inner| {
+        self.in_turn(move |inner| {
             let known = stored.is_some();
             let stored = stored.as_deref().unwrap_or(&inner.decoy);
             let stored = PasswordHash::new(stored).map_err(|error| error.to_string())?;
-            let matches = inner.argon2.verify_password(password.as_bytes(), &stored).is_ok();
+            let matches = matches(&inner.memory, &password, &stored).unwrap_or(false);
             let outdated = Params::try_from(&stored)
                 .map(|params| {
                     let wanted = inner.argon2.params();
@@ -151,6 +217,14 @@ impl Passwords {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Of `correct horse`, by the reference implementation.
+    const REFERENCE: [&str; 4] = [
+        "$argon2id$v=19$m=32,t=2,p=1$c29tZXNhbHQwMTIz$Ft2aApDAaZVh4vSiX3NFsuNmzusBmIHTgIQi2yxoblw",
+        "$argon2id$v=16$m=64,t=2,p=2$c29tZXNhbHQwMTIz$ZQuMXkbqdIwbF4JPCLv+hIGVhU156In1gm77GDSp3sY",
+        "$argon2i$v=19$m=16,t=3,p=1$c29tZXNhbHQwMTIz$3VOXKXyJKa5xP9nSNoA0kgtUIFfv9zHJfIAPfd5oHSg",
+        "$argon2d$v=19$m=32,t=2,p=1$c29tZXNhbHQwMTIz$d4PrKpHSNRXapYOr7LqZ7LkkJzBZ2JsGD8RX94BfVvg",
+    ];
 
     fn cheap(parallel: usize, queue: usize) -> Passwords {
         let cost = Argon2Cost { memory_kib: 8, passes: 1, lanes: 1, parallel, queue };
@@ -196,6 +270,40 @@ mod tests {
         let dearer = Passwords::new(&cost).expect("a cost within range");
         let verdict = dearer.verify("correct horse".into(), Some(hash)).await.expect("verified");
         assert_eq!(verdict, Verdict { matches: true, outdated: true });
+    }
+
+    #[tokio::test]
+    async fn hashes_of_other_programs_verify() {
+        let passwords = cheap(1, 8);
+        for stored in REFERENCE {
+            let verdict = passwords.verify("correct horse".into(), Some(stored.into())).await;
+            let verdict = verdict.expect("verified");
+            assert_eq!(verdict, Verdict { matches: true, outdated: true }, "{stored}");
+            let other = passwords.verify("correct house".into(), Some(stored.into())).await;
+            assert!(!other.expect("verified").matches, "{stored}");
+        }
+    }
+
+    #[tokio::test]
+    async fn memory_is_kept_once_for_each_turn_and_never_changes_a_hash() {
+        let passwords = cheap(2, 64);
+        let dear = Argon2Cost { memory_kib: 64, passes: 3, lanes: 2, parallel: 2, queue: 64 };
+        let dear = Passwords::new(&dear).expect("a cost within range");
+        let mut hashes = Vec::new();
+        for maker in [&passwords, &dear] {
+            hashes.push(maker.hash("correct horse".into()).await.expect("hashed"));
+        }
+        // Larger and smaller ones take turns in the same memory, some of them at once.
+        let checks = (0..32).map(|number| {
+            let (passwords, hash) = (passwords.clone(), hashes[number % 2].clone());
+            tokio::spawn(async move { passwords.verify("correct horse".into(), Some(hash)).await })
+        });
+        for check in checks.collect::<Vec<_>>() {
+            assert!(check.await.expect("no panic").expect("verified").matches);
+        }
+        let kept = passwords.inner.memory.0.lock().expect("nobody panicked");
+        assert!((1..=2).contains(&kept.len()), "{}", kept.len());
+        assert!(kept.iter().all(|memory| memory.len() <= 64), "no larger than one hash");
     }
 
     #[tokio::test]

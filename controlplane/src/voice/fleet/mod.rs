@@ -253,6 +253,15 @@ impl Fleet {
         !known && now.duration_since(since.max(self.started)) >= GRACE
     }
 
+    /// True when all sessions that there are are known here: each node has told its own, or is gone.
+    pub fn complete(&self, now: Instant) -> bool {
+        let told = |(id, node): (&NodeId, &Node)| match &node.link {
+            Some(link) => link.synced,
+            None => self.gone(id, now),
+        };
+        now.duration_since(self.started) >= GRACE && self.nodes.iter().all(told)
+    }
+
     /// Where a room can be joined now: in the part with the fewest people. None when its node is
     /// not connected or not to be used, or came back without one of the workers.
     pub fn seat(&self, room: RoomId, record: &records::Room) -> Option<Seat> {

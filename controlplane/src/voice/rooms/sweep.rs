@@ -10,7 +10,7 @@ use hype_protocol::key;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use crate::voice::Voice;
-use crate::voice::leader::{self, Leader};
+use crate::voice::leader::Leader;
 
 /// How long a room stays without anybody.
 const IDLE: Duration = Duration::from_secs(60);
@@ -19,17 +19,7 @@ const PERIOD: Duration = Duration::from_secs(5);
 const ROUND: usize = 50;
 
 /// Runs until aborted.
-pub async fn run(voice: Voice) {
-    loop {
-        let leader = leader::elected(&voice).await;
-        tokio::select! {
-            () = leader.lost() => tracing::info!("this replica does not lead any more"),
-            () = lead(&voice, &leader) => {}
-        }
-    }
-}
-
-async fn lead(voice: &Voice, leader: &Leader) {
+pub(in crate::voice) async fn run(voice: &Voice, leader: &Leader) {
     let mut empty_since = HashMap::new();
     let mut ticks = interval(PERIOD);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);

@@ -82,7 +82,7 @@ async fn a_node_connects_over_quic_and_serves() {
     assert_eq!(live.link, [network.address]);
 
     let id: NodeId = "node-1".parse().expect("a valid name");
-    Node::register(&network.store, &id, 1).await;
+    Node::register(&network.store, &id, 1, 2).await;
     let (end, pump) = network.dial(&Subject::Node(id.clone())).await;
     let mut node = Node { id: id.clone(), end };
     node.say(hello(&id)).await;
@@ -121,7 +121,7 @@ async fn only_nodes_under_their_own_name_are_let_in() {
     let network = Network::start("refuse").await;
     let voice = &network.replica.voice;
     let id: NodeId = "node-1".parse().expect("a valid name");
-    Node::register(&network.store, &id, 1).await;
+    Node::register(&network.store, &id, 1, 2).await;
     let control = Subject::Control("c99".parse().expect("a valid name"));
     let stranger = Subject::Node("node-2".parse().expect("a valid name"));
     for subject in [control, stranger] {

@@ -16,8 +16,8 @@ const WORDS = {
   "channel.create": "created the channel",
   "channel.update": "changed the channel",
   "channel.delete": "deleted the channel",
-  "overwrite.set": "changed what a channel says about",
-  "overwrite.delete": "took away what a channel says about",
+  "overwrite.set": "set the permissions of",
+  "overwrite.delete": "took back the permissions of",
   "role.create": "created the role",
   "role.update": "changed the role",
   "role.delete": "deleted the role",
@@ -48,6 +48,7 @@ function row(guildId, entry) {
   const actor = nameOf(guildId, entry.actor_id);
   const time = new Date(entry.created_at_ms);
   const target = targetOf(guild, entry);
+  const channel = guild?.channels.find((one) => one.id === entry.channel_id)?.name ?? entry.channel_id;
   const what = WORDS[entry.action] ?? entry.action.replace(/[._]/g, " ");
   return h(
     "div",
@@ -59,7 +60,7 @@ function row(guildId, entry) {
       h(
         "div",
         { class: "row-text" },
-        h("span", null, h("b", null, actor), ` ${what} `, target && h("b", null, target)),
+        h("span", null, h("b", null, actor), ` ${what} `, target && h("b", null, target), channel && [" in ", h("b", null, channel)]),
         h("span", { class: "muted" }, h("time", { datetime: time.toISOString(), title: FULL.format(time) }, relative(entry.created_at_ms))),
         entry.reason && h("span", null, `“${entry.reason}”`),
         changes(guild, entry),
