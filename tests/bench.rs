@@ -1,6 +1,8 @@
 //! The benchmarks' node process, as `hype bench` starts it: correctness only, no speed. One test at a
 //! time: each loads the whole machine, and packets of two that share it are lost.
 
+mod server;
+
 use std::process::Command;
 use std::time::Duration;
 
@@ -9,6 +11,7 @@ use hype_protocol::id::{RoomId, SessionId, UserId, WorkerId};
 use hype_protocol::media::SessionMedia;
 use hype_protocol::observation::{FromNode, Keying, OpenSession, RefuseReason, ToNode, VoiceFlags};
 use hype_protocol::secret::SrtpProfile;
+use server::Server;
 use tokio::sync::Mutex;
 
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -180,48 +183,10 @@ fn video_comes_whole_and_by_fewer_sends() {
     relay(&[&flags[..], &SHORT].concat(), true);
 }
 
-/// A server in a directory of its own, ended with the test.
-struct Server {
-    process: std::process::Child,
-    directory: std::path::PathBuf,
-    url: String,
-}
-
-impl Server {
-    fn start() -> Self {
-        let directory = std::env::temp_dir().join(format!("hype-bench-{}", std::process::id()));
-        let [_, _, high, low] = std::process::id().to_be_bytes();
-        let ip = format!("127.{}.{low}.201", high | 0x80);
-        // Free now; whoever takes it meanwhile makes the test fail, not lie.
-        let free = std::net::TcpListener::bind((ip.as_str(), 0)).expect("a free port");
-        let address = free.local_addr().expect("it is bound");
-        drop(free);
-        let mut command = Command::new(env!("CARGO_BIN_EXE_hype"));
-        command.args(["--log", "warn", "up", "--udp-port", "0", "--announce", &ip]);
-        command.args(["--http", &address.to_string(), "--data-dir"]).arg(&directory);
-        let process = command.stdout(std::process::Stdio::null()).spawn().expect("it starts");
-        let server = Self { process, directory, url: format!("http://{address}") };
-        let started = std::time::Instant::now();
-        while std::net::TcpStream::connect(address).is_err() {
-            assert!(started.elapsed() < PATIENCE, "it does not listen at {address}");
-            std::thread::sleep(Duration::from_millis(20));
-        }
-        server
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-        let _ = std::fs::remove_dir_all(&self.directory);
-    }
-}
-
 #[test]
 fn join_times_people_until_they_hear_somebody() {
     let _alone = ALONE.blocking_lock();
-    let server = Server::start();
+    let server = Server::start("join");
     let report = bench(&[
         "bench",
         "join",

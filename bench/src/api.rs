@@ -6,6 +6,7 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use hype_protocol::gateway::{Channel, ChannelKind, ErrorBody, Guild, User};
 use hype_protocol::id::GuildId;
+use reqwest::Method;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
@@ -96,13 +97,13 @@ impl Account {
 
     /// Creates a guild.
     pub async fn create_guild(&self, name: &str) -> anyhow::Result<Guild> {
-        self.post("/guilds", &serde_json::json!({ "name": name })).await
+        self.call(Method::POST, "/guilds", &serde_json::json!({ "name": name })).await
     }
 
     /// Creates a voice channel without a limit of its own.
     pub async fn create_voice(&self, guild: GuildId, name: &str) -> anyhow::Result<Channel> {
         let body = serde_json::json!({ "name": name, "kind": ChannelKind::Voice });
-        self.post(&format!("/guilds/{guild}/channels"), &body).await
+        self.call(Method::POST, &format!("/guilds/{guild}/channels"), &body).await
     }
 
     /// Makes an invite to a guild and returns its code.
@@ -111,24 +112,32 @@ impl Account {
         struct Invite {
             code: String,
         }
-        let invite: Invite =
-            self.post(&format!("/guilds/{guild}/invites"), &serde_json::json!({})).await?;
+        let invite: Invite = self
+            .call(Method::POST, &format!("/guilds/{guild}/invites"), &serde_json::json!({}))
+            .await?;
         Ok(invite.code)
     }
 
     /// Joins the guild of an invite.
     pub async fn accept(&self, code: &str) -> anyhow::Result<Guild> {
-        self.post(&format!("/invites/{code}/accept"), &serde_json::json!({})).await
+        self.call(Method::POST, &format!("/invites/{code}/accept"), &serde_json::json!({})).await
     }
 
-    async fn post<T: DeserializeOwned>(
+    /// Does any request below `/api/v1`, again when told to come back later. An empty answer is
+    /// `null`.
+    ///
+    /// # Errors
+    /// When the server cannot be reached or refuses.
+    pub async fn call<T: DeserializeOwned>(
         &self,
+        method: Method,
         path: &str,
         body: &impl Serialize,
     ) -> anyhow::Result<T> {
         let url = format!("{}/api/v1{path}", self.base);
-        let request = self.http.post(url).bearer_auth(self.token.now()).json(body);
-        answer(request).await.with_context(|| format!("POST {path}"))
+        let request =
+            self.http.request(method.clone(), url).bearer_auth(self.token.now()).json(body);
+        answer(request).await.with_context(|| format!("{method} {path}"))
     }
 }
 
@@ -143,7 +152,8 @@ async fn answer<T: DeserializeOwned>(request: reqwest::RequestBuilder) -> anyhow
         let response = request.send().await?;
         let status = response.status();
         if status.is_success() {
-            return Ok(response.json().await?);
+            let body = response.bytes().await?;
+            return Ok(serde_json::from_slice(if body.is_empty() { b"null" } else { &body })?);
         }
         let Failure { error } = response.json().await.context(status)?;
         match error.retry_after_ms {

@@ -3,17 +3,17 @@
 //! never look inside the server: what they report is what clients get, and what the kernel tells
 //! of the process. Only `engine` measures the media engine in this process.
 
-mod api;
+pub mod api;
 mod browser;
 mod community;
 pub mod engine;
-mod gateway;
+pub mod gateway;
 mod ice;
 mod idle;
 mod join;
 pub mod machine;
 pub mod node_process;
-mod peer;
+pub mod peer;
 mod place;
 pub mod plan;
 mod plot;
@@ -21,7 +21,7 @@ mod relay;
 mod report;
 mod srtp;
 mod suite;
-mod tally;
+pub mod tally;
 mod voice;
 
 use clap::Subcommand;

@@ -16,7 +16,8 @@ pub struct Heard {
     seen: Vec<u64>,
     /// The first and last packet number.
     pub range: Option<(u32, u32)>,
-    last: Option<Instant>,
+    /// When the last one came.
+    pub last: Option<Instant>,
     /// The longest time between two packets.
     pub longest_gap: Duration,
 }

@@ -1,5 +1,6 @@
 //! Voice over the in-process coordination store and real pipes: the test is the node's end.
 
+mod election;
 mod network;
 mod unseen;
 
@@ -586,33 +587,6 @@ async fn replicas_that_add_a_part_at_once_agree_and_a_room_of_parts_ends_as_one(
         let left = store.list(prefix).await.expect("it is there");
         assert_eq!(left.entries.len(), 0, "{prefix}");
     }
-    one.voice.stop().await;
-    two.voice.stop().await;
-}
-
-#[tokio::test]
-async fn one_replica_leads_and_a_deposed_one_changes_nothing() {
-    let (_, store) = memory();
-    let one = Replica::start(store.clone()).await;
-    let two = Replica::start(store.clone()).await;
-    let node = Node::start(&store, &one, "node-1", 1).await;
-    let _other_end = Node::connect(&two, &node.id, 1).await;
-    two.until("it is connected", |voice| voice.state().fleet.connected() == 1).await;
-    one.voice.place(ROOM).await.expect("there is a node");
-    let old = super::leader::elected(&one.voice).await;
-    let campaign = super::leader::campaign;
-    assert!(campaign(&two.voice).await.expect("it is there").is_none(), "one leads at a time");
-    // The store lets the lease go before its holder knows.
-    let delete = coordination::Transaction::new().delete(key::LEADER);
-    store.transact(delete).await.expect("it is there");
-    let new = campaign(&two.voice).await.expect("it is there").expect("nobody leads");
-    super::rooms::sweep::close(&one.voice, &old, ROOM).await;
-    stored_room(&store).await;
-    // It lives somewhere already, so this only learns where.
-    two.voice.place(ROOM).await.expect("there is a node");
-    super::rooms::sweep::close(&two.voice, &new, ROOM).await;
-    let fetched = store.get(&key::room(ROOM)).await.expect("it is there");
-    assert_eq!(fetched.entry, None, "the new leader closes it");
     one.voice.stop().await;
     two.voice.stop().await;
 }
