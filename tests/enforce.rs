@@ -49,7 +49,7 @@ struct Inside {
 
 async fn enter(url: &str, account: Account, channel_id: ChannelId, epoch: Instant) -> Inside {
     let (sender, events) = unbounded_channel();
-    let gateway = Gateway::connect(url, &account.token, sender).await.expect("online");
+    let gateway = Gateway::connect(url, account.token.clone(), sender).await.expect("online");
     let ufrag = format!("e{:07x}", account.user.id.0 & 0xfff_ffff);
     let request = Request::VoiceJoinNative {
         channel_id,
@@ -83,10 +83,11 @@ impl Room {
     async fn fill(url: &str) -> Self {
         // The other test of this process may have done it.
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-        let owner = Account::register(url, "owner").await.expect("registered");
+        let urls = [url.to_owned()].into();
+        let owner = Account::register(&urls, "owner").await.expect("registered");
         let guild = owner.create_guild("rights").await.expect("a guild");
         let channel = owner.create_voice(guild.id, "voice").await.expect("a channel").id;
-        let speaker = Account::register(url, "speaker").await.expect("registered");
+        let speaker = Account::register(&urls, "speaker").await.expect("registered");
         let code = owner.invite(guild.id).await.expect("an invite");
         speaker.accept(&code).await.expect("a member");
         let epoch = Instant::now();

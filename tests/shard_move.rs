@@ -158,7 +158,7 @@ impl Writer {
     /// The same request under the same key, as often as it is tried.
     async fn send(&self, content: &str) -> Option<u64> {
         let url = format!("{}/api/v1/channels/{}/messages", self.at, self.channel);
-        let request = self.http.post(url).bearer_auth(&self.account.token);
+        let request = self.http.post(url).bearer_auth(self.account.token.now());
         let request = request.header("Idempotency-Key", content.replace(' ', "-"));
         let response = request.json(&json!({ "content": content })).send().await.ok()?;
         let message: Message = response.error_for_status().ok()?.json().await.ok()?;
@@ -168,7 +168,7 @@ impl Writer {
     async fn finds(&self, id: u64) -> bool {
         let which = format!("after={}&limit=1", id - 1);
         let url = format!("{}/api/v1/channels/{}/messages?{which}", self.other, self.channel);
-        let answer = self.http.get(url).bearer_auth(&self.account.token).send().await;
+        let answer = self.http.get(url).bearer_auth(self.account.token.now()).send().await;
         let Ok(Ok(answer)) = answer.map(reqwest::Response::error_for_status) else { return false };
         let found: Vec<Message> = answer.json().await.unwrap_or_default();
         found.first().is_some_and(|message| message.id.0 == id)
@@ -269,13 +269,14 @@ async fn guilds_move_there_and_back_while_people_write() {
     let mut directory = PgConnection::connect(&accounts).await.expect("it is there");
     for number in 0..DEATHS.len() {
         let (at, other) = (replicas[number % 2].url(), replicas[1 - number % 2].url());
-        let owner = Account::register(&at, &format!("owner {number}")).await.expect("registered");
+        let both = [at.clone(), other.clone()].into();
+        let owner = Account::register(&both, &format!("owner {number}")).await.expect("registered");
         let guild = owner.create_guild("moving").await.expect("a guild");
         let text = guild.channels.iter().find(|channel| channel.kind == ChannelKind::Text);
         let channel = text.expect("a new guild has one").id;
         let code = owner.invite(guild.id).await.expect("an invite");
         for writer in 0..WRITERS {
-            let account = Account::register(&at, &format!("writer {number} {writer}")).await;
+            let account = Account::register(&both, &format!("writer {number} {writer}")).await;
             let account = account.expect("registered");
             account.accept(&code).await.expect("joined");
             let (at, other, http) = (at.clone(), other.clone(), http.clone());

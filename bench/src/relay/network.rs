@@ -80,6 +80,8 @@ impl Network {
             ip -n {node_space} link set lo up; ip -n {peer_space} link set lo up
             ip -n {node_space} addr add 10.200.0.1/30 dev {inner}
             ip -n {peer_space} addr add 10.200.0.2/30 dev {outer}
+            # As a card has: where its ring is full it makes the sender wait, and loses nothing.
+            ip netns exec {node_space} tc qdisc add dev {inner} root pfifo limit 1000
             ip -n {node_space} link set {inner} up; ip -n {peer_space} link set {outer} up
             ip -n {node_space} route add 10.201.0.0/16 via 10.200.0.2
             ip -n {peer_space} route add local 10.201.0.0/16 dev lo

@@ -48,9 +48,7 @@ impl Fleet {
         }
         let stored = stored_room(&self.store).await;
         for replica in [&self.one, &self.two] {
-            let knows = |voice: &super::Voice| {
-                voice.state().places.rooms.get(&ROOM).is_some_and(|known| known.room == stored)
-            };
+            let knows = |voice: &super::Voice| voice.state().places.record(ROOM) == Some(&stored);
             replica.until("it knows the room as it is", knows).await;
         }
     }
