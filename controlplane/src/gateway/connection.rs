@@ -97,8 +97,16 @@ pub(super) async fn serve(app: Shared, socket: WebSocket) {
     if let End::Close(code) = end {
         metrics::counter!("hype_control_gateway_closes_total", "code" => name(code)).increment(1);
         let frame = CloseFrame { code: code as u16, reason: name(code).into() };
-        // Whoever does not read does not get it either; the socket closes all the same.
-        let _ = timeout(CLOSE_TIMEOUT, connection.socket.send(Message::Close(Some(frame)))).await;
+        let socket = &mut connection.socket;
+        // Whoever does not read does not get it either; the socket closes all the same. What still comes
+        // is read until the client closes, too: a socket that is left with unread bytes is reset, and the
+        // reset may overtake the code.
+        let _ = timeout(CLOSE_TIMEOUT, async {
+            if socket.send(Message::Close(Some(frame))).await.is_ok() {
+                while let Some(Ok(_)) = socket.recv().await {}
+            }
+        })
+        .await;
     }
 }
 
