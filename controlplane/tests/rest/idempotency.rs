@@ -63,12 +63,15 @@ async fn the_same_request_again_gets_the_same_answer_and_makes_nothing() {
 
 /// Leaves the key of a request as a replica does that dies once the thing is made: not answered, and
 /// begun longer ago than any request takes.
-async fn forget_answer(folder: &Folder, key: &str) {
+async fn forget_answer(folder: &Folder, who: &Person, key: &str) {
     let options = SqliteConnectOptions::new().filename(folder.path().join("data/hype.sqlite"));
     let mut connection = options.connect().await.expect("the file opens");
     let sql = "UPDATE idempotency_keys SET status = 0, body = '', \
-               created_at_ms = created_at_ms - 61000 WHERE key = $1 AND status = 201";
-    let done = sqlx::query(sql).bind(key).execute(&mut connection).await.expect("written");
+               created_at_ms = created_at_ms - 61000 \
+               WHERE user_id = $1 AND key = $2 AND status = 201";
+    let user: i64 = who.id.parse().expect("an id");
+    let query = sqlx::query(sql).bind(user).bind(key);
+    let done = query.execute(&mut connection).await.expect("written");
     assert_eq!(done.rows_affected(), 1);
     connection.close().await.expect("closed");
 }
@@ -88,7 +91,7 @@ async fn a_message_whose_answer_was_lost_with_its_replica_is_not_sent_again() {
     assert_eq!((first.1, others.1), (StatusCode::CREATED, StatusCode::CREATED));
     server.post(&path, &ada, body.clone()).await;
     for _ in 0..2 {
-        forget_answer(&folder, "key").await;
+        forget_answer(&folder, &ada, "key").await;
         let again = read(post(&server, &path, &ada, "key", &body).await).await;
         assert_eq!(again, (false, first.1, first.2.clone()), "it is found, and kept again");
     }
@@ -97,7 +100,7 @@ async fn a_message_whose_answer_was_lost_with_its_replica_is_not_sent_again() {
     // What was not made by the try before is made by this one.
     let missing = format!("{path}/{}", first.2["id"].as_str().expect("an id"));
     server.call(Method::DELETE, &missing, Some(&ada.token), None).await;
-    forget_answer(&folder, "key").await;
+    forget_answer(&folder, &ada, "key").await;
     let anew = read(post(&server, &path, &ada, "key", &body).await).await;
     assert_eq!((anew.0, anew.1), (false, StatusCode::CREATED));
     assert_ne!(anew.2["id"], first.2["id"]);

@@ -172,5 +172,6 @@ async fn a_request_under_a_key_is_begun_once(place: Place) {
     assert_eq!(begun.iter().filter(|begun| **begun == Begun::New).count(), 1, "{begun:?}");
     let tries = (0..8).map(|_| begin(3, "b", "one", 7500));
     let begun = futures_util::future::join_all(tries).await;
-    assert_eq!(begun.iter().filter(|begun| **begun == Begun::New).count(), 1, "{begun:?}");
+    assert_eq!(begun.iter().filter(|begun| **begun == Begun::Again).count(), 1, "{begun:?}");
+    assert!(!begun.contains(&Begun::New), "{begun:?}");
 }

@@ -130,8 +130,8 @@ impl Passwords {
         let params = Params::new(cost.memory_kib, cost.passes, cost.lanes, None)
             .map_err(|error| Error::internal(error.to_string()))?;
         let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, params);
-        let memory = Memory::default();
-        let decoy = hash(&memory, &argon2, "nobody's password")
+        // Its memory is given back: many processes never compute another one.
+        let decoy = hash(&Memory::default(), &argon2, "nobody's password")
             .map_err(|error| Error::internal(error.to_string()))?;
         let parallel = match cost.parallel {
             0 => std::thread::available_parallelism().map_or(1, usize::from),
@@ -142,7 +142,7 @@ impl Passwords {
                 argon2,
                 decoy,
                 turns: Arc::new(Semaphore::new(parallel)),
-                memory,
+                memory: Memory::default(),
                 waiting: AtomicUsize::new(0),
                 queue: cost.queue,
                 computed: AtomicU64::new(0),
