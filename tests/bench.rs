@@ -75,13 +75,18 @@ async fn a_node_process_serves_its_rooms_and_ends_with_its_benchmark() {
     assert!(!std::path::Path::new(&format!("/proc/{pid}")).exists());
 }
 
-/// The JSON that a run of the binary prints.
-fn bench(arguments: &[&str]) -> serde_json::Value {
+/// The JSON that a run of the binary prints, or what it says that is wrong.
+fn run(arguments: &[&str]) -> Result<serde_json::Value, String> {
     let output =
         Command::new(env!("CARGO_BIN_EXE_hype")).args(arguments).output().expect("it runs");
-    let told = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{arguments:?}: {told}");
-    serde_json::from_slice(&output.stdout).expect("JSON and nothing else")
+    if !output.status.success() {
+        return Err(String::from_utf8_lossy(&output.stderr).into_owned());
+    }
+    Ok(serde_json::from_slice(&output.stdout).expect("JSON and nothing else"))
+}
+
+fn bench(arguments: &[&str]) -> serde_json::Value {
+    run(arguments).unwrap_or_else(|told| panic!("{arguments:?}: {told}"))
 }
 
 #[test]
@@ -97,40 +102,50 @@ fn idle_counts_the_memory_of_people_who_are_connected() {
     assert!(report["machine"]["cores"].as_u64() > Some(0), "{report}");
 }
 
-/// What a relay benchmark prints, once next to nothing was lost: of a stream that loses its first
-/// packet only, 1.5 % is missing.
+/// What a relay benchmark prints, once it had time to do what it is for.
 fn relay(arguments: &[&str], received: bool) -> serde_json::Value {
-    let lost = |figures: &serde_json::Value| figures["loss_ratio"].as_f64().unwrap_or(0.0);
     for left in (0..TRIES).rev() {
-        let report = bench(arguments);
-        let most = lost(&report).max(lost(&report["against"]));
-        println!("{arguments:?}: {most} lost");
-        if most < 0.01 {
-            check_relay(&report, received);
-            return report;
-        }
-        assert!(left > 0, "{arguments:?} lost {most}: {report}");
+        let fault = match run(arguments) {
+            Ok(report) => match fault(&report, received) {
+                None => return report,
+                Some(fault) => format!("{fault}: {report}"),
+            },
+            Err(told) => {
+                assert!(told.contains("forwarded nothing"), "{arguments:?}: {told}");
+                told
+            }
+        };
+        println!("{arguments:?}: {fault}");
+        assert!(left > 0, "{arguments:?}: {fault}");
     }
     unreachable!("the last try returned or failed")
 }
 
-/// Nothing that came was bad, and what can be known is.
-fn check_relay(report: &serde_json::Value, received: bool) {
+/// What is wrong with a result that may be the machine's fault. Nothing that came may be bad, and of
+/// what was sent next to nothing may be lost: of a stream that loses only its first packet, 1.5 %
+/// is missing.
+fn fault(report: &serde_json::Value, received: bool) -> Option<String> {
     for figures in [report, &report["against"]] {
         if figures.is_null() {
             continue;
         }
         let number = |key: &str| figures[key].as_f64();
-        assert!(number("cpu_ns_per_forwarded_packet") > Some(0.0), "{report}");
-        assert!(number("forwarded_pps") > Some(0.0), "{report}");
+        let mut positive = vec![number("cpu_ns_per_forwarded_packet"), number("forwarded_pps")];
         if received {
-            assert!(number("loss_ratio").is_some(), "{report}");
             assert_eq!(figures["bad_packets"], 0, "{report}");
-            assert!(figures["latency_us"]["p99"].as_u64() > Some(0), "{report}");
+            let lost = number("loss_ratio").expect("who received knows what was lost");
+            if lost >= 0.01 {
+                return Some(format!("{lost} lost"));
+            }
+            positive.push(figures["latency_us"]["p99"].as_f64());
         } else {
             assert!(figures["loss_ratio"].is_null() && figures["latency_us"].is_null());
         }
+        if positive.iter().any(|figure| *figure <= Some(0.0)) {
+            return Some("nothing was measured".to_owned());
+        }
     }
+    None
 }
 
 const SHORT: [&str; 5] = ["--seconds", "1", "--pairs", "1", "--json"];

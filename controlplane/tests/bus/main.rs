@@ -91,7 +91,7 @@ async fn until_reading(bus: &Bus, subscription: &mut Subscription, guild: u64) {
         if timeout(wait, positions(subscription, 1)).await.is_ok() {
             return;
         }
-        assert!(sequence < 100, "nothing is read");
+        assert!(sequence < 300, "nothing is read");
     }
 }
 
