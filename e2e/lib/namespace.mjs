@@ -14,6 +14,9 @@ export function insideNamespace(file) {
   let status = 1;
   ip("netns", "add", name);
   try {
+    // Addresses are there at once: one that turns valid later is a change of the network, by which
+    // Chromium gives up what it is loading.
+    ip("netns", "exec", name, "sysctl", "-qw", "net.ipv6.conf.all.accept_dad=0", "net.ipv6.conf.default.accept_dad=0");
     ip("-n", name, "link", "set", "lo", "up");
     ip("-n", name, "link", "add", "lan", "type", "veth", "peer", "name", "far");
     ip("-n", name, "link", "set", "far", "up");

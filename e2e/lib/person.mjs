@@ -80,12 +80,21 @@ export class Person {
     return this.browser.close();
   }
 
-  async click(id) {
-    await this.page.locator(testid(id)).setTimeout(60_000).click();
+  click(id) {
+    return this.act(id, (locator) => locator.click());
   }
 
-  async fill(id, text) {
-    await this.page.locator(testid(id)).setTimeout(60_000).fill(text);
+  fill(id, text) {
+    return this.act(id, (locator) => locator.fill(text));
+  }
+
+  async act(id, act) {
+    try {
+      await act(this.page.locator(testid(id)).setTimeout(60_000));
+    } catch (error) {
+      const phase = await this.see(() => `${document.readyState}, ${document.hidden}, ${window.hype?.state.phase}, ${document.body.innerText.slice(0, 300)}`).catch(String);
+      throw new Error(`${this.name}: ${id}: ${error.message} (${phase})`, { cause: error });
+    }
   }
 
   /** Reads something in the page. */
