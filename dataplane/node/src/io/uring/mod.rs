@@ -303,9 +303,8 @@ impl Queue {
     /// only when the kernel refuses that.
     fn push(&mut self, entry: &squeue::Entry) -> Result<(), SubmissionsFull> {
         for _ in 0..2 {
-            // SAFETY: what the entry points to (a transmit buffer until its completion, the boxed
-            // message header, nothing for a poll) outlives the request: `Uring::drop` cancels
-            // before it frees.
+            // SAFETY: what the entry points to (the boxed message header, nothing for a poll) outlives
+            // the request: `Uring::drop` cancels before it frees.
             if unsafe { self.ring.submission().push(entry) }.is_ok() {
                 return Ok(());
             }
