@@ -25,7 +25,8 @@ lint:
 	$(CARGO) deny --locked check bans licenses sources
 
 # All benches: report/report.html and report/report.json (15 minutes; as root, also those that make networks).
-bench: setup
+bench:
+	@./setup.sh bench
 	$(CARGO) run --release --locked -- bench report --out report
 
 fuzz:

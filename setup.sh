@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Installs from Debian and crates.io what a verb of the Makefile needs; quick when it is there.
 #   setup.sh build   protoc, for the etcd client
-#   setup.sh test    build, and etcd, PostgreSQL, NATS, browsers and Node.js for the end-to-end tests
+#   setup.sh bench   build, and iproute2 and ethtool for networks of its own
+#   setup.sh test    bench, and etcd, PostgreSQL, NATS, browsers and Node.js for the end-to-end tests
 #   setup.sh deny    cargo-deny
 set -euo pipefail
 cd "$(dirname "$0")"
@@ -32,10 +33,25 @@ install_wanted() {
 }
 
 build() {
+  needed_to_build
+  install_wanted
+}
+
+bench() {
+  needed_to_bench
+  install_wanted
+}
+
+needed_to_build() {
   need protoc protobuf-compiler
   need /usr/include/google/protobuf/descriptor.proto libprotobuf-dev
   need cc gcc libc6-dev
-  install_wanted
+}
+
+needed_to_bench() {
+  needed_to_build
+  need ip iproute2
+  need ethtool ethtool
 }
 
 tests() {
@@ -45,21 +61,21 @@ tests() {
   need nats-server nats-server
   need chromium chromium
   need firefox-esr firefox-esr
-  need ip iproute2
-  need ethtool ethtool
   need node nodejs
   need npm npm
-  build
+  needed_to_bench
+  install_wanted
   [ -e e2e/node_modules/.package-lock.json ] && [ e2e/node_modules/.package-lock.json -nt e2e/package-lock.json ] ||
     (cd e2e && npm ci --silent --no-audit --no-fund)
 }
 
 case "${1:-build}" in
   build) build ;;
+  bench) bench ;;
   test) tests ;;
   deny) command -v cargo-deny >/dev/null || cargo install --quiet --locked cargo-deny ;;
   *)
-    echo "usage: setup.sh build|test|deny" >&2
+    echo "usage: setup.sh build|bench|test|deny" >&2
     exit 2
     ;;
 esac

@@ -17,6 +17,8 @@ pub struct Started {
     pub live: NodeLive,
     /// The rooms that it serves, which it assigned to itself.
     pub rooms: Vec<Assignment>,
+    /// By which back end each of its workers sends and receives.
+    pub back_ends: Vec<String>,
 }
 
 /// The floor's first frame on standard output: the address of each worker.
@@ -24,6 +26,13 @@ pub struct Started {
 pub struct FloorStarted {
     /// One for each worker.
     pub workers: Vec<SocketAddr>,
+}
+
+/// The floor's second frame, when it has its routes and forwards.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FloorServing {
+    /// As [`Started::back_ends`].
+    pub back_ends: Vec<String>,
 }
 
 /// The one frame on the floor's standard input: who gets a copy of what comes from where.

@@ -7,7 +7,7 @@ use anyhow::Context;
 use clap::Args;
 use hype_node::io::{self, IoKind};
 use hype_node::{cores, floor};
-use hype_protocol::bench::{FloorRoutes, FloorStarted};
+use hype_protocol::bench::{FloorRoutes, FloorServing, FloorStarted};
 use hype_protocol::pipe;
 use tokio::io::AsyncReadExt;
 
@@ -53,6 +53,9 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
         let routes = routes.into_iter().collect();
         workers.push(floor::start(settings, socket, core, routes, options.grow)?);
     }
+    let back_ends = workers.iter().map(|worker| worker.back_end.to_owned()).collect();
+    pipe::write(&mut output, &FloorServing { back_ends }).await?;
+    tokio::io::AsyncWriteExt::flush(&mut output).await?;
     // It ends with its standard input.
     let mut rest = Vec::new();
     input.read_to_end(&mut rest).await?;

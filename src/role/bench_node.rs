@@ -54,7 +54,8 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
     );
     let rooms = assignments(node.live(), &options);
     assign(&store, node.live(), &rooms).await?;
-    let started = Started { live: node.live().clone(), rooms };
+    let back_ends = node.back_ends().into_iter().map(str::to_owned).collect();
+    let started = Started { live: node.live().clone(), rooms, back_ends };
 
     let (connector, mut connections) = mpsc::channel(1);
     let (stop, stopping) = oneshot::channel::<()>();

@@ -173,8 +173,8 @@ pub async fn run_video(options: VideoOptions) -> anyhow::Result<()> {
     until_stopped(compare(&options.common, &shape)).await
 }
 
-/// Opens a subject; a floor forwards by the back end of `other`.
-async fn open(io: Io, other: Io, shape: &Shape, network: &Network) -> anyhow::Result<Subject> {
+/// Opens a subject in a network of its own; a floor forwards by the back end of `other`.
+async fn open(io: Io, other: Io, shape: &Shape, network: Network) -> anyhow::Result<Subject> {
     match (io, other) {
         (Io::Floor, Io::Uring | Io::Floor) => Subject::floor("uring", shape, network).await,
         (Io::Floor, Io::Socket) => Subject::floor("socket", shape, network).await,
@@ -187,21 +187,21 @@ async fn open(io: Io, other: Io, shape: &Shape, network: &Network) -> anyhow::Re
 }
 
 async fn compare(common: &Common, shape: &Shape) -> anyhow::Result<()> {
-    let network = Network::new(common.sink)?;
+    let network = |number| Network::new(common.sink, number, common.workers);
     let (io, against) = (common.io, common.against);
-    let mut subjects = vec![open(io, against.unwrap_or(io), shape, &network).await?];
+    let mut subjects = vec![open(io, against.unwrap_or(io), shape, network(0)?).await?];
     if let Some(against) = against {
-        subjects.push(open(against, io, shape, &network).await?);
+        subjects.push(open(against, io, shape, network(1)?).await?);
         if against == Io::Floor && io == Io::Uring {
             // What the floor itself is measured by.
-            subjects.push(Subject::floor("socket", shape, &network).await?);
+            subjects.push(Subject::floor("socket", shape, network(2)?).await?);
         }
     }
     let duration = Duration::from_secs(common.seconds);
     let mut windows: Vec<Vec<_>> = subjects.iter().map(|_| Vec::new()).collect();
     for round in 0..common.pairs {
         for (subject, windows) in subjects.iter_mut().zip(&mut windows) {
-            let window = subject.window(shape.all_speakers(), duration, &network).await?;
+            let window = subject.window(shape.all_speakers(), duration).await?;
             eprintln!("{}/{} {}", round + 1, common.pairs, result::line(&subject.name, &window));
             windows.push(window);
         }
@@ -251,8 +251,8 @@ async fn compare(common: &Common, shape: &Shape) -> anyhow::Result<()> {
 }
 
 async fn sweep(common: &Common, shape: &Shape) -> anyhow::Result<()> {
-    let network = Network::new(common.sink)?;
-    let mut subject = open(common.io, common.io, shape, &network).await?;
+    let network = Network::new(common.sink, 0, common.workers)?;
+    let mut subject = open(common.io, common.io, shape, network).await?;
     let duration = Duration::from_secs(common.seconds);
     let all = shape.all_speakers();
     let mut steps: Vec<result::Step> = Vec::new();
@@ -260,7 +260,7 @@ async fn sweep(common: &Common, shape: &Shape) -> anyhow::Result<()> {
     let (mut good, mut bad) = (0, all + 1);
     let mut next = (all / 10).max(1);
     while next > good && next < bad {
-        let window = subject.window(next, duration, &network).await?;
+        let window = subject.window(next, duration).await?;
         eprintln!("{next} speakers: {}", result::line(&subject.name, &window));
         let step = result::Step::new(next, &window);
         if step.keeps_up() {
@@ -278,7 +278,7 @@ async fn sweep(common: &Common, shape: &Shape) -> anyhow::Result<()> {
     // How it fares well below the limit.
     let mut windows = Vec::new();
     for round in 0..if good > 0 { common.pairs } else { 0 } {
-        let window = subject.window((good * 6 / 10).max(1), duration, &network).await?;
+        let window = subject.window((good * 6 / 10).max(1), duration).await?;
         let line = result::line(&subject.name, &window);
         eprintln!("60 %, {}/{} {line}", round + 1, common.pairs);
         windows.push(window);

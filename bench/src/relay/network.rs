@@ -1,7 +1,7 @@
 //! Where a relay benchmark's packets travel: the loopback interface; a veth pair between two network
 //! namespaces; or a veth pair in and an ifb device out, which drops what it is given in its driver
-//! and so is closest to a network card. Namespaces and interfaces carry this process's number and
-//! go when the [`Network`] is dropped.
+//! and so is closest to a network card. Namespaces and interfaces carry this process's number, and
+//! their own where it has several, and go when the [`Network`] is dropped.
 
 use std::net::Ipv4Addr;
 use std::process::Command;
@@ -39,11 +39,11 @@ pub struct Network {
 }
 
 impl Network {
-    /// Makes it.
+    /// Makes it, as number `number` (0–9) of this process, for a node with so many workers.
     ///
     /// # Errors
     /// Without root, `iproute2` or `ethtool`, for all but [`Sink::Loopback`].
-    pub fn new(sink: Sink) -> anyhow::Result<Self> {
+    pub fn new(sink: Sink, number: u8, workers: u16) -> anyhow::Result<Self> {
         let pid = std::process::id();
         if sink == Sink::Loopback {
             let [_, high, low, _] = (pid << 8).to_be_bytes();
@@ -64,8 +64,15 @@ impl Network {
                 "--sink {sink:?} makes network namespaces and needs root; --sink loopback does not"
             );
         }
+        for tool in ["ip", "tc", "ethtool"] {
+            if Command::new(tool).arg("--version").output().is_err() {
+                bail!("--sink {sink:?} needs {tool}: apt-get install iproute2 ethtool");
+            }
+        }
+        // The names of the kernel's threads have room for ten characters of an interface's.
+        let pid = format!("{pid}{}", char::from(b'a' + number));
         let (node_space, peer_space) = (format!("hbn{pid}"), format!("hbp{pid}"));
-        let (inner, outer, ifb) = (format!("hv{pid}n"), format!("hv{pid}p"), format!("hi{pid}"));
+        let (inner, outer, ifb) = (format!("hn{pid}"), format!("hp{pid}"), format!("hi{pid}"));
         let mut network = Self {
             sink,
             node: Ipv4Addr::new(10, 200, 0, 1),
@@ -111,7 +118,17 @@ impl Network {
             script += &format!("ip -n {node_space} route add 10.202.0.0/16 via 10.200.0.2\n");
         }
         run(Command::new("sh").args(["-c", &script]))?;
-        keep_off_workers(&outer);
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        // Workers have the last cores.
+        let first_worker = cores.saturating_sub(usize::from(workers));
+        receive_on(first_worker, &inner);
+        if first_worker > 0 {
+            // Theirs is not what is measured. A card never waits for a processor; the generator does.
+            for pid in receive_on(0, &outer) {
+                let pid = pid.to_string();
+                let _ = Command::new("chrt").args(["--fifo", "--pid", "1", &pid]).output();
+            }
+        }
         Ok(network)
     }
 
@@ -145,26 +162,25 @@ impl Network {
     }
 }
 
-/// Puts the kernel's threads that receive by this interface on the first core: workers have the
-/// last ones, and theirs is not what is measured.
-fn keep_off_workers(interface: &str) {
-    let mut first = nix::sched::CpuSet::new();
-    if std::thread::available_parallelism().map_or(1, usize::from) < 2 || first.set(0).is_err() {
-        return;
+/// Puts the kernel's threads that receive by this interface on a core, as one does with a card's
+/// interrupts: on another core than the worker's, each packet would cost it a call across. Returns
+/// the threads; without them, and where it is refused, figures are only less steady.
+fn receive_on(core: usize, interface: &str) -> Vec<i32> {
+    let mut set = nix::sched::CpuSet::new();
+    if set.set(core).is_err() {
+        return Vec::new();
     }
-    for entry in std::fs::read_dir("/proc").into_iter().flatten().flatten() {
-        let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse().ok()) else {
-            continue;
-        };
-        let name = std::fs::read_to_string(entry.path().join("comm")).unwrap_or_default();
+    let processes = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+    let numbers = processes.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    let mut threads = Vec::new();
+    for pid in numbers {
+        let name = std::fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
         if name.starts_with(&format!("napi/{interface}")) {
-            // Without it the figures are only less steady.
-            let _ = nix::sched::sched_setaffinity(nix::unistd::Pid::from_raw(pid), &first);
-            // A card never waits for a processor; the generator does.
-            let pid = pid.to_string();
-            let _ = Command::new("chrt").args(["--fifo", "--pid", "1", &pid]).output();
+            let _ = nix::sched::sched_setaffinity(nix::unistd::Pid::from_raw(pid), &set);
+            threads.push(pid);
         }
     }
+    threads
 }
 
 fn copy(command: &Command) -> Command {

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail, ensure};
-use hype_protocol::bench::{FloorRoutes, FloorStarted};
+use hype_protocol::bench::{FloorRoutes, FloorServing, FloorStarted};
 use hype_protocol::id::{SessionId, UserId, WorkerId};
 use hype_protocol::media::SourceKind;
 use hype_protocol::observation::{
@@ -95,6 +95,8 @@ enum Process {
 pub struct Subject {
     /// As in `--io`; the floor's begins with `floor`.
     pub name: String,
+    /// Its own: AF_XDP takes an interface for one process.
+    network: Network,
     process: Process,
     generator: Generator,
     meter: Meter,
@@ -135,7 +137,7 @@ impl Subject {
     ///
     /// # Errors
     /// When it does not start, refuses somebody, or does not connect all within a minute.
-    pub async fn node(io: &str, shape: &Shape, network: &Network) -> anyhow::Result<Self> {
+    pub async fn node(io: &str, shape: &Shape, network: Network) -> anyhow::Result<Self> {
         let mut command = node_process::command()?;
         let max_peers = u32::from(shape.speakers + shape.listeners);
         let flags = [
@@ -156,8 +158,9 @@ impl Subject {
             command.arg("--interface").arg(network.interfaces.join(","));
         }
         let mut node = NodeProcess::spawn(&mut network.on_node_side(&command)).await?;
-        let generator = generator(shape, network)?;
-        let (cast, opens) = gather(&node, shape, network)?;
+        ensure_back_end(io, &node.started.back_ends)?;
+        let generator = generator(shape, &network)?;
+        let (cast, opens) = gather(&node, shape, &network)?;
         let load = Arc::new([AtomicU64::new(0), AtomicU64::new(0)]);
         let (events, connected) = mpsc::unbounded_channel();
         let from_node = std::mem::replace(&mut node.from_node, mpsc::channel(1).1);
@@ -168,16 +171,16 @@ impl Subject {
         generator.people(cast.clone());
         wait_for(connected, &node, &cast, shape, &generator).await?;
         // `ip netns exec` becomes the program that it runs: the number is the node's.
-        let meter = meter(node.pid(), shape, network);
+        let meter = meter(node.pid(), shape, &network);
         let process = Process::Node(Box::new(node));
-        Ok(Self { name: io.to_owned(), process, generator, meter, load })
+        Ok(Self { name: io.to_owned(), network, process, generator, meter, load })
     }
 
     /// The floor, by a back end.
     ///
     /// # Errors
     /// When it does not start.
-    pub async fn floor(io: &str, shape: &Shape, network: &Network) -> anyhow::Result<Self> {
+    pub async fn floor(io: &str, shape: &Shape, network: Network) -> anyhow::Result<Self> {
         let mut command = Command::new(std::env::current_exe()?);
         command.args(["--log", "warn", "bench-floor", "--io", io]);
         command.args(["--announce", &network.node.to_string()]);
@@ -194,7 +197,7 @@ impl Subject {
         let mut input = unix_pipe::Sender::from_owned_fd(input.into())?;
         let started: FloorStarted =
             pipe::read(&mut output).await?.context("the floor ended at its start")?;
-        let generator = generator(shape, network)?;
+        let generator = generator(shape, &network)?;
         let mut cast = Cast { copies: u64::from(shape.listeners), ..Cast::default() };
         let mut routes = vec![Vec::new(); started.workers.len()];
         let mut speakers = Vec::new();
@@ -216,12 +219,14 @@ impl Subject {
         }
         cast.speakers = in_turn(speakers);
         pipe::write(&mut input, &FloorRoutes { workers: routes }).await?;
+        let serving: FloorServing = pipe::read(&mut output).await?.context("the floor ended")?;
+        ensure_back_end(io, &serving.back_ends)?;
         generator.people(cast);
         let pid = child.0.id();
-        tokio::time::sleep(Duration::from_millis(200)).await;
         Ok(Self {
             name: format!("floor_{io}"),
-            meter: meter(pid, shape, network),
+            meter: meter(pid, shape, &network),
+            network,
             // It ends with its standard input, so that stays open as long as it is needed.
             process: Process::Floor(child, input),
             generator,
@@ -230,12 +235,7 @@ impl Subject {
     }
 
     /// Lets the first `speakers` speak and measures for that long.
-    pub async fn window(
-        &mut self,
-        speakers: usize,
-        duration: Duration,
-        network: &Network,
-    ) -> anyhow::Result<Window> {
+    pub async fn window(&mut self, speakers: usize, duration: Duration) -> anyhow::Result<Window> {
         let tally = Arc::clone(&self.generator.tally);
         let read = |count: &AtomicU64| count.load(Ordering::Relaxed);
         let before = (read(&tally.expected), read(&tally.received), read(&tally.bad));
@@ -244,7 +244,7 @@ impl Subject {
         tokio::time::sleep(Duration::from_millis(300)).await;
         tally.take_latencies();
         let state = || (read(&tally.expected), read(&tally.received), read(&tally.bytes));
-        let sunk = || network.sunk_packets();
+        let sunk = || self.network.sunk_packets();
         let (start, cpu, first, sunk_first) =
             (Instant::now(), self.meter.cpu_ns(), state(), sunk());
         tokio::time::sleep(duration).await;
@@ -255,7 +255,7 @@ impl Subject {
         let missing =
             || (read(&tally.expected) - before.0).checked_sub(read(&tally.received) - before.1);
         let (mut quiet, mut last_missing) = (0, None);
-        while network.sink != Sink::Ifb
+        while self.network.sink != Sink::Ifb
             && missing().is_some_and(|missing| missing > 0)
             && quiet < LOOKS
         {
@@ -264,7 +264,7 @@ impl Subject {
             last_missing = now;
             tokio::time::sleep(LOOK).await;
         }
-        let received = network.sink != Sink::Ifb;
+        let received = self.network.sink != Sink::Ifb;
         let forwarded = match sunk_last.zip(sunk_first) {
             Some((last, first)) => last - first,
             None => last.1 - first.1,
@@ -316,6 +316,18 @@ impl Subject {
             }
         }
     }
+}
+
+/// A node goes on by another back end where the wanted one does not work; a figure for it would be
+/// false.
+fn ensure_back_end(wanted: &str, got: &[String]) -> anyhow::Result<()> {
+    let other = got.iter().find(|name| *name != wanted);
+    ensure!(
+        other.is_none(),
+        "{wanted} does not work here (the log above says why): it would be {}",
+        other.map_or("another back end", String::as_str)
+    );
+    Ok(())
 }
 
 fn v4(address: SocketAddr) -> anyhow::Result<SocketAddrV4> {

@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 use std::io;
 use std::net::{SocketAddr, UdpSocket};
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -19,6 +19,8 @@ pub type Routes = HashMap<SocketAddr, Vec<SocketAddr>>;
 /// One worker of the floor. It stops when dropped.
 #[derive(Debug)]
 pub struct Worker {
+    /// The name of its back end.
+    pub back_end: &'static str,
     stop: Arc<AtomicBool>,
     wake: Arc<EventFd>,
     thread: Option<JoinHandle<()>>,
@@ -28,7 +30,8 @@ pub struct Worker {
 /// is by what the engine adds to it.
 ///
 /// # Errors
-/// When the kernel refuses a thread or a descriptor. A back end that does not open ends the process.
+/// When the kernel refuses a thread, a descriptor or the back end. A back end that fails later ends the
+/// process.
 pub fn start(
     settings: Settings,
     socket: UdpSocket,
@@ -39,23 +42,34 @@ pub fn start(
     let stop = Arc::new(AtomicBool::new(false));
     let wake = Arc::new(EventFd::new()?);
     let (stopped, woken) = (Arc::clone(&stop), Arc::clone(&wake));
+    let (report, reported) = mpsc::channel();
     let thread = std::thread::Builder::new().name("floor".into()).spawn(move || {
         let cores = core_affinity::get_core_ids().unwrap_or_default();
         if let Some(id) = cores.into_iter().find(|id| Some(id.id) == core) {
             core_affinity::set_for_current(id);
         }
         thread::tighten_timers();
-        let outcome = open(settings, vec![socket], woken).and_then(|opened| match opened {
+        let opened = match open(settings, vec![socket], woken) {
+            Ok(opened) => opened,
+            Err(error) => {
+                // Whoever started it waits for this.
+                let _ = report.send(Err(error));
+                return;
+            }
+        };
+        let _ = report.send(Ok(opened.name()));
+        let outcome = match opened {
             Opened::Uring(io) => relay(io, &routes, grow, &stopped),
             Opened::Socket(io) => relay(io, &routes, grow, &stopped),
             Opened::Xdp(io) => relay(*io, &routes, grow, &stopped),
-        });
+        };
         if let Err(error) = outcome {
             tracing::error!(%error, "the floor's I/O failed");
             std::process::exit(1);
         }
     })?;
-    Ok(Worker { stop, wake, thread: Some(thread) })
+    let back_end = reported.recv().map_err(|_| io::ErrorKind::BrokenPipe)??;
+    Ok(Worker { back_end, stop, wake, thread: Some(thread) })
 }
 
 fn relay<I: DatagramIo>(

@@ -105,6 +105,11 @@ impl Node {
         &self.live
     }
 
+    /// The name of each worker's back end, as in [`io::IoKind`].
+    pub fn back_ends(&self) -> Vec<&'static str> {
+        self.workers.iter().map(Handle::back_end).collect()
+    }
+
     /// Where the admin pages are served.
     pub fn admin_address(&self) -> Option<SocketAddr> {
         self.admin.as_ref().and_then(|listener| listener.local_addr().ok())

@@ -15,7 +15,7 @@ use metrics::{
     Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram,
 };
 
-use super::process::{self, Usage};
+use super::process::Usage;
 use crate::io::IoCounters;
 use crate::worker::Counters;
 
@@ -114,7 +114,7 @@ impl Telemetry {
         if let Some(percent) = self.process.cpu_percent() {
             gauge!("sfu_node_cpu_percent").set(percent);
         }
-        if let Some(percent) = process::memory_percent() {
+        if let Some(percent) = self.process.memory_percent() {
             gauge!("sfu_node_memory_percent").set(percent);
         }
         gauge!("sfu_node_connections").set(sessions);

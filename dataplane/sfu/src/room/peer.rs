@@ -86,6 +86,18 @@ impl Peer {
         self.destination.is_some() && self.outbound.is_some()
     }
 
+    /// Brings near what a packet of a voice slot needs.
+    #[inline]
+    pub(crate) fn prefetch(&self, slot: u8) {
+        if let Some(consumer) = self.voice.get(usize::from(slot)) {
+            hype_gcm::prefetch(consumer);
+        }
+        hype_gcm::prefetch(&self.destination);
+        if let Some(outbound) = &self.outbound {
+            outbound.prefetch();
+        }
+    }
+
     /// Replaces the flags; a peer that hears nothing misses nothing.
     pub(crate) fn set_flags(&mut self, flags: VoiceFlags) {
         self.flags = flags;

@@ -74,16 +74,8 @@ impl Xdp {
             .chain(sockets.iter().map(AsRawFd::as_raw_fd))
             .chain([paths.descriptor(), wake.as_raw_fd()]);
         let poll = descriptors.map(poll::readable).collect();
-        let queue = Queue {
-            free: transmit_frames.addresses().collect(),
-            frames: transmit_frames,
-            reserved: None,
-            senders,
-            paths,
-            kernel: KernelQueue::new(Arc::clone(&sockets)),
-            sockets: sockets.len(),
-            counters: IoCounters::default(),
-        };
+        let kernel = KernelQueue::new(Arc::clone(&sockets));
+        let queue = Queue::new(transmit_frames, senders, paths, kernel, sockets.len());
         Ok(Self {
             receivers,
             queue,
@@ -233,9 +225,6 @@ impl DatagramIo for Xdp {
             receive_overflow: self.receivers.iter().map(Receiver::overflow).sum(),
             ..self.counters
         };
-        dropped
-            .plus(&self.inbound.counters())
-            .plus(&self.queue.counters)
-            .plus(&self.queue.kernel.counters)
+        dropped.plus(&self.inbound.counters()).plus(&self.queue.counters())
     }
 }

@@ -39,7 +39,13 @@ pub struct Way<'a> {
     pub sender: usize,
 }
 
+/// Where in the table a destination is looked for.
+#[derive(Debug, Clone, Copy)]
+pub struct Place(u16);
+
+/// Two cache lines, both of which a datagram needs.
 #[derive(Debug)]
+#[repr(align(64))]
 struct Entry {
     local: u8,
     remote: SocketAddr,
@@ -48,10 +54,12 @@ struct Entry {
     direction: Direction,
 }
 
+const _: () = assert!(size_of::<Option<Entry>>() == 128);
+
 #[derive(Debug)]
 enum Direction {
     Kernel,
-    Past { hop: u16, sender: u8, longest: u32, template: Template },
+    Past { hop: u16, sender: u8, longest: u16, template: Template },
 }
 
 /// A neighbour that destinations are behind.
@@ -139,10 +147,24 @@ impl Paths {
         self.news.as_raw_fd()
     }
 
+    /// Where `find` will look, which is called into the cache.
+    #[inline]
+    pub fn place(&self, local: u8, remote: &SocketAddr) -> Place {
+        let set = self.set(local, remote);
+        hype_gcm::prefetch(&self.entries[set * WAYS]);
+        Place(set as u16)
+    }
+
     /// The way past the kernel, or none: by its socket.
     #[inline]
-    pub fn find(&mut self, local: u8, remote: SocketAddr, payload: usize) -> Option<Way<'_>> {
-        let start = self.set(local, &remote) * WAYS;
+    pub fn find(
+        &mut self,
+        place: Place,
+        local: u8,
+        remote: SocketAddr,
+        payload: usize,
+    ) -> Option<Way<'_>> {
+        let start = usize::from(place.0) * WAYS;
         let generation = self.generation;
         let known = self.entries[start..start + WAYS].iter().position(|entry| {
             entry.as_ref().is_some_and(|entry| {
@@ -159,7 +181,7 @@ impl Paths {
         };
         let hop = &mut self.hops[usize::from(*hop)];
         hop.used = true;
-        if !hop.usable || template.packet_len(payload) > *longest as usize {
+        if !hop.usable || template.packet_len(payload) > usize::from(*longest) {
             return None;
         }
         if hop.refresh {
@@ -279,6 +301,7 @@ impl Paths {
             return Some(Direction::Kernel);
         };
         let longest = route.mtu.map_or(link.mtu, |mtu| mtu.min(link.mtu));
+        let longest = u16::try_from(longest).unwrap_or(u16::MAX);
         let neighbour = route.gateway.unwrap_or(remote.ip());
         let Some(hop) = self.hop(route.interface, neighbour, &link) else {
             return Some(Direction::Kernel);

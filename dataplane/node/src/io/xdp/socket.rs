@@ -48,7 +48,7 @@ pub struct Sender {
     transmit: Producer<libc::xdp_desc>,
     completion: Consumer<u64>,
     /// Pushed since the last kick.
-    unsent: usize,
+    unsent: bool,
     /// The last kick left some of it in the ring.
     stuck: bool,
     /// The interface is down or gone, as the last kick said.
@@ -118,7 +118,7 @@ pub fn open(
     let socket = Arc::new(socket);
     let receiver = Receiver { socket: Arc::clone(&socket), place, arrived, fill };
     let sender =
-        Sender { socket, place, transmit, completion, unsent: 0, stuck: false, down: false };
+        Sender { socket, place, transmit, completion, unsent: false, stuck: false, down: false };
     Ok((receiver, sender))
 }
 
@@ -203,17 +203,14 @@ impl Receiver {
 }
 
 impl Sender {
-    /// Queues a frame; false when the ring is full. Sends the batch when it is full.
+    /// Queues a frame; false when the ring is full.
     #[inline]
     pub fn push(&mut self, address: u64, len: usize) -> bool {
         let len = u32::try_from(len).expect("a frame is short");
         if !self.transmit.push(libc::xdp_desc { addr: address, len, options: 0 }) {
             return false;
         }
-        self.unsent += 1;
-        if self.unsent >= BATCH {
-            self.kick();
-        }
+        self.unsent = true;
         true
     }
 
@@ -225,13 +222,13 @@ impl Sender {
     /// Sends what was queued, as far as there is room below: never waits. What was stuck is tried
     /// again: when all frames are, nothing else would ever move them.
     pub fn flush(&mut self) {
-        if self.unsent > 0 || self.stuck {
+        if self.unsent || self.stuck {
             self.kick();
         }
     }
 
     fn kick(&mut self) {
-        self.unsent = 0;
+        self.unsent = false;
         (self.stuck, self.down) = (false, false);
         self.transmit.publish();
         if !self.transmit.needs_wakeup() {

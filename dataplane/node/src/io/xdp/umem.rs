@@ -5,6 +5,7 @@
 use std::io;
 use std::sync::Arc;
 
+use crate::io::MAX_DATAGRAM;
 use crate::io::region::Region;
 
 /// Bytes of a frame. The kernel keeps 256 of them before what it receives.
@@ -12,6 +13,9 @@ pub const FRAME: usize = 2048;
 /// Where the payload of a frame to be sent begins: the longest headers (Ethernet, IPv6, UDP) fit
 /// before it, and it begins a cache line.
 pub const HEADROOM: usize = 64;
+/// Cache lines by which headers may begin later than their frame.
+const SHIFTS: usize = 8;
+const _: () = assert!((SHIFTS - 1) * 64 + HEADROOM + MAX_DATAGRAM <= FRAME);
 
 /// A run of frames. The two of one UMEM never overlap, so each can lend its bytes by itself.
 #[derive(Debug)]
@@ -33,6 +37,16 @@ pub fn allocate(receive: usize, transmit: usize) -> io::Result<(Frames, Frames)>
     let memory = Arc::new(Memory(Region::populated((receive + transmit) * FRAME)?));
     let first = Frames { memory: Arc::clone(&memory), first: 0, count: receive };
     Ok((first, Frames { memory, first: receive, count: transmit }))
+}
+
+/// Where the headers' room begins in the frame at `frame`, which is to be sent. Not everywhere at the
+/// same distance: what lies a power of two apart shares few sets of a cache, and a batch would push
+/// itself out of it.
+#[inline]
+pub fn headers_at(frame: u64) -> u64 {
+    // Of two frames together, which lie half of the nearest cache's sets apart.
+    let shift = frame / (2 * FRAME as u64) % SHIFTS as u64;
+    frame + shift * 64
 }
 
 impl Frames {
