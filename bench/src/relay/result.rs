@@ -193,6 +193,10 @@ pub struct Report {
     sweep: Option<Vec<Step>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     highest_lossless_pps: Option<f64>,
+    /// Whether a higher rate was tried and lost packets; else the highest is only what all people
+    /// together could say.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    limit_found: Option<bool>,
     machine: Machine,
 }
 
@@ -227,6 +231,7 @@ impl Report {
             plain_cpu_ns: None,
             sweep: None,
             highest_lossless_pps: None,
+            limit_found: None,
             machine: Machine::read(),
         }
     }
@@ -234,6 +239,7 @@ impl Report {
     pub fn set_sweep(&mut self, steps: Vec<Step>, good: usize) {
         let best = steps.iter().find(|step| step.speakers == good);
         self.highest_lossless_pps = best.map(|step| step.forwarded_pps);
+        self.limit_found = Some(steps.iter().any(|step| step.speakers > good));
         self.sweep = Some(steps);
     }
 
@@ -280,7 +286,11 @@ impl Report {
             );
         }
         if let Some(best) = self.highest_lossless_pps {
-            println!("highest rate without loss: {best:.0} packets/s; at 60 % of it:");
+            let limit = match self.limit_found {
+                Some(false) => " (everybody spoke: more --rooms may find a higher one)",
+                _ => "",
+            };
+            println!("highest rate without loss: {best:.0} packets/s{limit}; at 60 % of it:");
         }
         print_figures(&self.figures);
         if let Some(Comparison { against, ratio }) = &self.comparison {

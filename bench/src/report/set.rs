@@ -168,7 +168,7 @@ impl Set {
             return;
         }
         // All of them at once are more than a core can forward; the bench lets more and more speak.
-        let shape = Shape { speakers: 30, listeners: 50, rooms: 6 };
+        let shape = Shape { speakers: 30, listeners: 50, rooms: 14 };
         for io in ["uring", "socket"] {
             let more = "--payload 160 --slots 30 --sweep";
             let id = format!("sweep-{io}");

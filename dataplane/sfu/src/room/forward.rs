@@ -52,6 +52,9 @@ impl Peer {
             .place(packet.run, packet.index, packet.timestamp, now)
             .ok_or(DropReason::BehindSwitch)?;
         consumer.current = Some(packet.layer);
+        if let Some(records) = &flow.records {
+            records.prefetch(place.index);
+        }
         let offsets = flow.pictures.place(&packet.picture, place.first, packet.newest);
         let buffer = out.reserve().ok_or(DropReason::TransmitFull)?;
         let payload_len = plaintext.payload_len();

@@ -154,6 +154,12 @@ impl SentRecords {
         Self { records: vec![None; RECORDS].into_boxed_slice() }
     }
 
+    /// Brings near where the packet of this index will be noted.
+    #[inline]
+    pub(crate) fn prefetch(&self, index: u64) {
+        hype_gcm::prefetch(&self.records[(index % RECORDS as u64) as usize]);
+    }
+
     /// Notes a packet that was sent; a newer one keeps its place.
     pub(crate) fn insert(&mut self, record: Record) {
         let known = &mut self.records[(record.place.index % RECORDS as u64) as usize];
