@@ -14,7 +14,7 @@ use std::fmt::Write;
 /// Width of every plot in its own units; the page scales it to the column.
 pub const WIDTH: f64 = 380.0;
 /// Styles of series; further ones begin anew.
-pub const STYLES: usize = 6;
+pub const STYLES: usize = 7;
 
 /// Text for HTML and SVG: nothing in it is markup.
 pub fn escape(text: &str) -> String {
@@ -85,10 +85,17 @@ fn marker(out: &mut String, style: usize, x: f64, y: f64, title: &str) {
             h = 2.0 * d - 1.0,
             w = 2.0 * d
         ),
+        5 => write!(
+            out,
+            r#"<path class="m hollow s{class}" d="M{:.1} {:.1}h{s}v{s}h-{s}z">"#,
+            x - r,
+            y - r,
+            s = 2.0 * r
+        ),
         _ => write!(out, r#"<circle class="m hollow s{class}" cx="{x:.1}" cy="{y:.1}" r="{r}">"#),
     };
     let _ = write!(out, "<title>{}</title>", escape(title));
-    out.push_str(if matches!(class, 0 | 5) { "</circle>" } else { "</path>" });
+    out.push_str(if matches!(class, 0 | 6) { "</circle>" } else { "</path>" });
 }
 
 /// The legend above a plot, as HTML so that it wraps on a narrow page. None without names.
