@@ -33,23 +33,13 @@ install_wanted() {
 }
 
 build() {
-  needed_to_build
-  install_wanted
-}
-
-bench() {
-  needed_to_bench
-  install_wanted
-}
-
-needed_to_build() {
   need protoc protobuf-compiler
   need /usr/include/google/protobuf/descriptor.proto libprotobuf-dev
   need cc gcc libc6-dev
 }
 
-needed_to_bench() {
-  needed_to_build
+bench() {
+  build
   need ip iproute2
   need ethtool ethtool
 }
@@ -63,16 +53,18 @@ tests() {
   need firefox-esr firefox-esr
   need node nodejs
   need npm npm
-  needed_to_bench
-  install_wanted
+  bench
+}
+
+packages_of_e2e() {
   [ -e e2e/node_modules/.package-lock.json ] && [ e2e/node_modules/.package-lock.json -nt e2e/package-lock.json ] ||
     (cd e2e && npm ci --silent --no-audit --no-fund)
 }
 
 case "${1:-build}" in
-  build) build ;;
-  bench) bench ;;
-  test) tests ;;
+  build) build; install_wanted ;;
+  bench) bench; install_wanted ;;
+  test) tests; install_wanted; packages_of_e2e ;;
   deny) command -v cargo-deny >/dev/null || cargo install --quiet --locked cargo-deny ;;
   *)
     echo "usage: setup.sh build|bench|test|deny" >&2

@@ -10,8 +10,8 @@ use crate::io::region::Region;
 
 /// Bytes of a frame. The kernel keeps 256 of them before what it receives.
 pub const FRAME: usize = 2048;
-/// Where the payload of a frame to be sent begins: the longest headers (Ethernet, IPv6, UDP) fit
-/// before it, and it begins a cache line.
+/// Room for headers before the payload of a frame to be sent: the longest (Ethernet, IPv6, UDP) fit,
+/// and the payload begins a cache line.
 pub const HEADROOM: usize = 64;
 /// Cache lines by which headers may begin later than their frame.
 const SHIFTS: usize = 8;
