@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_nats::connection::State;
+use async_nats::datetime::DateTime;
 use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, pull};
 use async_nats::jetstream::{self, context::ContextBuilder, stream};
 use async_nats::{Client, ConnectOptions, Event as Connection, HeaderMap, ServerAddr, header};
@@ -268,8 +269,28 @@ fn unreadable(error: &serde_json::Error) {
     tracing::warn!(%error, "an event of the bus cannot be read");
 }
 
-/// How far this replica has read the stream; none before its first look.
-type Place = Option<u64>;
+/// How far this replica has read the stream.
+#[derive(Debug, Clone, Copy)]
+struct Place {
+    /// Of the stream: one that was made anew begins its sequences anew.
+    created: DateTime,
+    sequence: u64,
+}
+
+impl Place {
+    /// Where to go on in the stream as it is now: at its end before the first look.
+    fn next(before: Option<Self>, info: &stream::Info) -> Self {
+        let last = info.state.last_sequence;
+        let sequence = match before {
+            None => last,
+            Some(before) if before.created != info.created => 0,
+            // A server that has just taken over may know less for a while; one that lost its disk,
+            // for ever.
+            Some(before) => before.sequence.min(last),
+        };
+        Self { created: info.created, sequence }
+    }
+}
 
 /// Reads the stream from its end at the start on, over all cuts. Runs for ever.
 async fn follow(
@@ -278,7 +299,7 @@ async fn follow(
     mut connections: watch::Receiver<u64>,
     here: broadcast::Sender<Arc<Published>>,
 ) {
-    let mut place = Place::None;
+    let mut place = None;
     let mut told = false;
     loop {
         connections.mark_unchanged();
@@ -334,21 +355,14 @@ async fn open(
 async fn read(
     jetstream: &jetstream::Context,
     copies: usize,
-    place: &mut Place,
+    place: &mut Option<Place>,
     here: &broadcast::Sender<Arc<Published>>,
 ) -> Result<(), async_nats::Error> {
     let stream = open(jetstream, copies).await?;
-    let last = stream.cached_info().state.last_sequence;
-    let from = match *place {
-        None => last,
-        // The stream was made anew: all of it is new.
-        Some(read) if read > last => 0,
-        Some(read) => read,
-    };
-    *place = Some(from);
+    let place = place.insert(Place::next(*place, stream.cached_info()));
     let consumer = stream
         .create_consumer(pull::Config {
-            deliver_policy: DeliverPolicy::ByStartSequence { start_sequence: from + 1 },
+            deliver_policy: DeliverPolicy::ByStartSequence { start_sequence: place.sequence + 1 },
             ack_policy: AckPolicy::None,
             inactive_threshold: READER_KEPT,
             memory_storage: true,
@@ -365,7 +379,11 @@ async fn read(
         if info.consumer_sequence != number {
             return Err("messages of the stream were lost on the way".into());
         }
-        *place = Some(info.stream_sequence);
+        // A server that has not caught up yet begins earlier than it was asked to.
+        if info.stream_sequence <= place.sequence {
+            continue;
+        }
+        place.sequence = info.stream_sequence;
         match serde_json::from_slice::<Parcel>(&message.payload) {
             Ok(parcel) => forward(here, parcel),
             Err(error) => unreadable(&error),

@@ -13,6 +13,8 @@ use hype_protocol::id::{ChannelId, GuildId, MessageId, UserId};
 use nats_process::NatsProcess;
 use tokio::time::{sleep, timeout};
 
+/// Readiness is tried with events of guilds from this one on.
+const TRIED: u64 = 90;
 /// Nothing here takes longer, but for a machine that is busy with other things.
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -83,6 +85,16 @@ async fn positions(subscription: &mut Subscription, count: usize) -> Vec<(u64, u
     positions
 }
 
+/// The same without what readiness was tried with, some of which may come late.
+async fn positions_of_test(subscription: &mut Subscription, count: usize) -> Vec<(u64, u64)> {
+    let mut seen = Vec::new();
+    while seen.len() < count {
+        let next = positions(subscription, 1).await;
+        seen.extend(next.into_iter().filter(|(guild, _)| *guild < TRIED));
+    }
+    seen
+}
+
 /// Returns once the bus reads what is delivered.
 async fn until_reading(bus: &Bus, subscription: &mut Subscription, guild: u64) {
     for sequence in 1.. {
@@ -100,9 +112,8 @@ async fn every_replica_gets_each_event_once_and_in_order() {
     let server = NatsProcess::start();
     let (one, two) = (open(&server).await, open(&server).await);
     let (mut at_one, mut at_two) = (one.subscribe(), two.subscribe());
-    until_reading(&two, &mut at_two, 90).await;
-    until_reading(&one, &mut at_one, 91).await;
-    // What readiness was tried with may still come.
+    until_reading(&two, &mut at_two, TRIED).await;
+    until_reading(&one, &mut at_one, TRIED + 1).await;
     let events: Vec<_> = (1..=40).map(|sequence| durable(sequence % 2, sequence)).collect();
     deliver(&one, &events[..30]).await;
     // A relay that died before it could note what it had sent: the next one sends it again.
@@ -111,12 +122,7 @@ async fn every_replica_gets_each_event_once_and_in_order() {
     let expected: Vec<_> =
         (1..=40).map(|sequence| (sequence % 2, sequence)).chain([(5, 1)]).collect();
     for subscription in [&mut at_one, &mut at_two] {
-        let mut seen = Vec::new();
-        while seen.len() < expected.len() {
-            let next = positions(subscription, 1).await;
-            seen.extend(next.into_iter().filter(|(guild, _)| *guild < 90));
-        }
-        assert_eq!(seen, expected);
+        assert_eq!(positions_of_test(subscription, expected.len()).await, expected);
     }
     // What nobody keeps reaches both, the sender only once.
     for number in 1..=3 {
@@ -136,7 +142,7 @@ async fn a_server_that_dies_loses_nothing() {
     let mut server = NatsProcess::start();
     let bus = open(&server).await;
     let mut reader = bus.subscribe();
-    until_reading(&bus, &mut reader, 90).await;
+    until_reading(&bus, &mut reader, TRIED).await;
     for round in 0..3 {
         let batch = |from: u64| -> Vec<_> {
             (round * 20 + from..round * 20 + from + 10).map(|number| durable(1, number)).collect()
@@ -152,7 +158,26 @@ async fn a_server_that_dies_loses_nothing() {
         deliver(&bus, &batch(11)).await;
     }
     let expected: Vec<_> = (1..=60).map(|sequence| (1, sequence)).collect();
-    assert_eq!(positions(&mut reader, 60).await, expected);
+    assert_eq!(positions_of_test(&mut reader, 60).await, expected);
+}
+
+#[tokio::test]
+async fn a_server_that_lost_its_disk_is_read_from_its_beginning() {
+    let mut server = NatsProcess::start();
+    let bus = open(&server).await;
+    let mut reader = bus.subscribe();
+    until_reading(&bus, &mut reader, TRIED).await;
+    let (before, after): (Vec<_>, Vec<_>) = (1..=20)
+        .map(|sequence| durable(1, sequence))
+        .partition(|event| event.position.is_some_and(|position| position.sequence <= 10));
+    deliver(&bus, &before).await;
+    assert_eq!(positions_of_test(&mut reader, 10).await.last(), Some(&(1, 10)));
+    server.kill();
+    server.forget();
+    server.run();
+    deliver(&bus, &after).await;
+    let expected: Vec<_> = (11..=20).map(|sequence| (1, sequence)).collect();
+    assert_eq!(positions_of_test(&mut reader, 10).await, expected);
 }
 
 #[tokio::test]
@@ -160,24 +185,19 @@ async fn copies_are_made_when_the_setting_says_so_and_outlive_a_server() {
     let mut servers = NatsProcess::cluster(3);
     let one = open_with(&servers, 1).await;
     let mut reader = one.subscribe();
-    until_reading(&one, &mut reader, 90).await;
+    until_reading(&one, &mut reader, TRIED).await;
     assert_eq!(kept_on(&servers).await.expect("it is there"), 1);
     // Replicas get the new setting one after the other.
     let three = open_with(&servers, 3).await;
     until_kept(&servers, 3).await;
     let mut readers = [reader, three.subscribe()];
-    until_reading(&three, &mut readers[1], 91).await;
+    until_reading(&three, &mut readers[1], TRIED + 1).await;
     deliver(&one, &[durable(1, 1)]).await;
     servers[0].kill();
     deliver(&one, &[durable(1, 2)]).await;
     deliver(&three, &[durable(1, 3)]).await;
     for reader in &mut readers {
-        let mut seen = Vec::new();
-        while seen.len() < 3 {
-            let next = positions(reader, 1).await;
-            seen.extend(next.into_iter().filter(|(guild, _)| *guild < 90));
-        }
-        assert_eq!(seen, [(1, 1), (1, 2), (1, 3)]);
+        assert_eq!(positions_of_test(reader, 3).await, [(1, 1), (1, 2), (1, 3)]);
     }
 }
 
@@ -186,10 +206,10 @@ async fn a_single_server_keeps_what_it_has_whatever_the_setting_says() {
     let server = NatsProcess::start();
     let bus = open(&server).await;
     let mut reader = bus.subscribe();
-    until_reading(&bus, &mut reader, 90).await;
+    until_reading(&bus, &mut reader, TRIED).await;
     let wishful = open_with(std::slice::from_ref(&server), 3).await;
     let mut reader = wishful.subscribe();
-    until_reading(&wishful, &mut reader, 91).await;
+    until_reading(&wishful, &mut reader, TRIED + 1).await;
     assert_eq!(kept_on(std::slice::from_ref(&server)).await.expect("it is there"), 1);
 }
 
@@ -203,7 +223,7 @@ async fn a_server_may_come_late() {
     let own = timeout(PATIENCE, reader.receive()).await.expect("its own people hear of it");
     assert_eq!(own.expect("nothing was lost").position, None);
     server.run();
-    until_reading(&bus, &mut reader, 90).await;
+    until_reading(&bus, &mut reader, TRIED).await;
 }
 
 #[tokio::test]

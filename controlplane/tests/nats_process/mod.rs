@@ -75,6 +75,11 @@ impl NatsProcess {
         self.child = Some(child);
     }
 
+    /// Loses its data, as by a disk that failed.
+    pub fn forget(&self) {
+        std::fs::remove_dir_all(&self.data).expect("it had run");
+    }
+
     /// Where it listens.
     pub fn url(&self) -> String {
         format!("nats://{}", self.address)
