@@ -25,6 +25,7 @@ pub mod tally;
 mod voice;
 
 use clap::Subcommand;
+use tokio::signal::unix::{SignalKind, signal};
 
 /// What to measure.
 #[derive(Debug, Subcommand)]
@@ -64,10 +65,21 @@ pub async fn run(bench: Bench) -> anyhow::Result<()> {
     }
 }
 
-/// Ends at Ctrl-C, too: what was made (processes, networks, connections) goes with what is dropped.
+/// Completes at Ctrl-C or SIGTERM.
+async fn stop_signal() {
+    let mut terminate = signal(SignalKind::terminate()).expect("signals can be caught");
+    let mut interrupt = signal(SignalKind::interrupt()).expect("signals can be caught");
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+}
+
+/// Ends at such a signal, too: what was made (processes, networks, connections) goes with what is
+/// dropped.
 async fn until_stopped<T>(bench: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
     tokio::select! {
         outcome = bench => outcome,
-        _ = tokio::signal::ctrl_c() => anyhow::bail!("stopped before there was a result"),
+        () = stop_signal() => anyhow::bail!("stopped before there was a result"),
     }
 }

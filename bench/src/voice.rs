@@ -95,7 +95,7 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
     let began = Instant::now();
     tokio::select! {
         () = tokio::time::sleep(Duration::from_secs(options.seconds)) => {}
-        _ = tokio::signal::ctrl_c() => eprintln!("stopped early"),
+        () = crate::stop_signal() => eprintln!("stopped early"),
     }
     let last: Vec<u32> = clients[..speakers].iter().map(|client| client.peer.sent()).collect();
     let elapsed = began.elapsed();

@@ -104,7 +104,7 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
     tokio::pin!(measuring);
     let report = tokio::select! {
         report = &mut measuring => report??,
-        _ = tokio::signal::ctrl_c() => {
+        () = crate::stop_signal() => {
             stop.store(true, Ordering::Relaxed);
             eprintln!("stopped early");
             measuring.await??

@@ -78,7 +78,7 @@ async fn attempt(
     Ok(Ended { status, stopped, output: read(&output)?, errors: read(&errors)? })
 }
 
-/// Waits for a child; interrupts it when its time is over or the user wants to stop.
+/// Waits for a child; ends it when its time is over or the user wants to stop.
 async fn wait(
     child: &mut Child,
     patience_s: u64,
@@ -92,11 +92,11 @@ async fn wait(
         }
         match stopped {
             None if stop.load(Ordering::Relaxed) => {
-                interrupt(child);
+                terminate(child);
                 stopped = Some((Stopped::ByUser, Instant::now()));
             }
             None if began.elapsed() > Duration::from_secs(patience_s) => {
-                interrupt(child);
+                terminate(child);
                 stopped = Some((Stopped::OutOfTime(patience_s), Instant::now()));
             }
             Some((_, since)) if since.elapsed() > CLEAN_UP => child.kill()?,
@@ -106,10 +106,11 @@ async fn wait(
     }
 }
 
-/// As Ctrl-C does, so that the bench removes the namespaces and devices that it made.
-pub fn interrupt(child: &Child) {
+/// Asks it to end, so that the bench removes the namespaces and devices that it made. By SIGTERM: a
+/// shell starts what runs in its background with SIGINT ignored.
+pub fn terminate(child: &Child) {
     // Where there is no `kill`, the child is killed when its time to clean up is over.
-    let _ = Command::new("kill").args(["-INT", &child.id().to_string()]).status();
+    let _ = Command::new("kill").args(["-TERM", &child.id().to_string()]).status();
 }
 
 /// A child that does not outlive its handle.
@@ -189,7 +190,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_takes_too_long_or_is_stopped_is_interrupted() {
+    async fn what_takes_too_long_or_is_stopped_is_ended() {
         for (patience_s, stop, expected) in
             [(0, false, Stopped::OutOfTime(0)), (600, true, Stopped::ByUser)]
         {
@@ -200,7 +201,7 @@ mod tests {
             let (status, stopped) =
                 wait(&mut child.0, patience_s, &stop).await.expect("it can be waited for");
             assert!(stopped == Some(expected) && !status.success(), "{status}");
-            assert!(began.elapsed() < CLEAN_UP, "an interrupt was enough");
+            assert!(began.elapsed() < CLEAN_UP, "asking was enough");
         }
     }
 

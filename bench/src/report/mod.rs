@@ -106,10 +106,9 @@ async fn measure(options: &Options) -> anyhow::Result<Report> {
     let stop = Arc::new(AtomicBool::new(false));
     let stopper = Arc::clone(&stop);
     tokio::spawn(async move {
-        if tokio::signal::ctrl_c().await.is_ok() {
-            eprintln!("stopping after this run; the report will have what was measured");
-            stopper.store(true, Ordering::Relaxed);
-        }
+        crate::stop_signal().await;
+        eprintln!("stopping after this run; the report will have what was measured");
+        stopper.store(true, Ordering::Relaxed);
     });
     let root = is_root();
     let mut runs = Vec::new();

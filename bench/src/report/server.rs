@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 
-use super::execute::{OwnChild, command, interrupt};
+use super::execute::{OwnChild, command, terminate};
 
 /// How long it may take to start, or to stop.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -72,7 +72,7 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        interrupt(&self.child.0);
+        terminate(&self.child.0);
         let began = Instant::now();
         while matches!(self.child.0.try_wait(), Ok(None)) && began.elapsed() < PATIENCE / 4 {
             std::thread::sleep(Duration::from_millis(20));

@@ -158,9 +158,10 @@ impl Engine {
 
     /// Media can flow from now on.
     pub(super) fn connect(&mut self, key: usize, now: Timestamp) {
+        let sessions = self.sessions.len();
         let session = &mut self.sessions[key];
         session.connected = true;
-        session.reports_at = super::report::next_at(now);
+        session.reports_at = super::report::next_at(now, sessions);
         self.reschedule(key);
         self.emit_status(key);
     }

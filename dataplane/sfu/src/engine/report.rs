@@ -1,6 +1,7 @@
 //! RTCP out. To publishers: transport-cc feedback, NACK and key frame requests as soon as they are
-//! due (reduced size, RFC 5506). To everybody once a second: sender reports on the node's clock
-//! for lines that sent, receiver reports for streams that came, and our canonical name.
+//! due (reduced size, RFC 5506). Once a second: sender reports on the node's clock for lines that
+//! sent, receiver reports for streams that came, and our canonical name; to who gets voice alone, every
+//! five seconds.
 
 use std::time::Duration;
 
@@ -25,16 +26,24 @@ use super::feedback::{middle, ntp_time};
 use super::session::Session;
 use super::{Engine, session};
 
-/// Between two compound reports of one session (RFC 3550 §6.2 would allow more often).
+/// A round: between two compound reports of one session (RFC 3550 §6.2 would allow more often).
 const INTERVAL: Duration = Duration::from_secs(1);
-/// Reports of different sessions that are due within this are sent in one turn: a worker that wakes
-/// for each of them costs more than they do.
-const TOGETHER: Duration = Duration::from_millis(50);
+/// In one of so many rounds a session is told that neither publishes nor watches: the interval of
+/// RFC 3550 §6.2, and of browsers for sound. A picture's and its sound's reports keep them together,
+/// and a publisher is to hear of losses while they last.
+const VOICE_ROUNDS: u8 = 5;
+/// Sessions that are told in one turn, or more in a large worker's: one that wakes for each of them
+/// costs more than they do.
+const TOGETHER: usize = 16;
+/// The most turns of a round.
+const TURNS: u32 = 20;
 
-/// When a session whose report is due now is to report again.
-pub(super) fn next_at(now: Timestamp) -> Timestamp {
-    (now + INTERVAL).aligned(TOGETHER)
+/// When one of so many sessions, which is told now, is to be told again.
+pub(super) fn next_at(now: Timestamp, sessions: usize) -> Timestamp {
+    let turns = u32::try_from(sessions / TOGETHER).unwrap_or(TURNS).clamp(1, TURNS);
+    (now + INTERVAL).aligned(INTERVAL / turns)
 }
+
 /// The most sequence numbers asked for at once in one layer.
 const MAX_NACKS: usize = 64;
 /// Sender reports of one compound; more lines than these take another one.
@@ -157,18 +166,26 @@ impl Engine {
         }
     }
 
-    /// Sends the second's compound report, if there is anything to report.
+    /// Sends the round's compound report, if there is anything to report.
     pub(super) fn send_reports<T: Transmit>(&mut self, key: usize, now: Timestamp, out: &mut T) {
+        let mut blocks = [ReportBlock::default(); MAX_BLOCKS];
+        let session = &mut self.sessions[key];
+        let count = collect_blocks(session, now, &mut blocks);
+        let peer = &self.rooms[session.room].peers[session.peer];
+        let watches = peer.video.iter().any(|slot| slot.flow.is_some());
+        session.rounds_untold = session.rounds_untold.saturating_add(1);
+        if count == 0 && !watches && session.rounds_untold < VOICE_ROUNDS {
+            return;
+        }
         let ntp = ntp_time(self.config.unix_at_zero, now);
         let mut senders = [None;
             2 * hype_protocol::media::MAX_VIDEO_SLOTS + hype_protocol::media::MAX_VOICE_SLOTS];
         self.collect_sender_reports(key, now, ntp, &mut senders);
-        let mut blocks = [ReportBlock::default(); MAX_BLOCKS];
-        let count = collect_blocks(&mut self.sessions[key], now, &mut blocks);
         if count == 0 && senders.iter().all(Option::is_none) {
             return;
         }
-        let session = &self.sessions[key];
+        let session = &mut self.sessions[key];
+        session.rounds_untold = 0;
         let peer = &mut self.rooms[session.room].peers[session.peer];
         let (ssrc, name) = (peer.rtcp_ssrc, self.config.cname.as_bytes());
         let mut blocks = &blocks[..count];

@@ -62,6 +62,8 @@ pub(crate) struct Session {
     pub(crate) arrivals: Option<Arrivals>,
     pub(crate) feedback_count: u8,
     pub(crate) reports_at: Timestamp,
+    /// Rounds of reports since one was sent to it.
+    pub(crate) rounds_untold: u8,
     pub(crate) flow_at: Timestamp,
     pub(crate) round_trip: Option<Duration>,
     /// How far our wall clock is ahead of the client's, transit included, in 2^-32 s.
@@ -145,6 +147,7 @@ impl Session {
             arrivals: None,
             feedback_count: 0,
             reports_at: Timestamp::NEVER,
+            rounds_untold: u8::MAX,
             flow_at: Timestamp::NEVER,
             round_trip: None,
             clock_offset: None,

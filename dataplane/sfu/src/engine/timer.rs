@@ -37,11 +37,11 @@ impl Engine {
 
     /// Tells a session what is told regularly.
     pub(super) fn session_reports<T: Transmit>(&mut self, key: usize, now: Timestamp, out: &mut T) {
-        let soon = now + EARLY;
+        let (soon, sessions) = (now + EARLY, self.sessions.len());
         let Some(session) = self.sessions.get_mut(key) else { return };
         let reports = session.reports_at <= soon;
         if reports {
-            session.reports_at = super::report::next_at(soon);
+            session.reports_at = super::report::next_at(soon, sessions);
         }
         self.send_transport_feedback(key, soon, out);
         if reports {
