@@ -48,7 +48,7 @@ enum Role {
     Shard(role::shard::Command),
     /// Brings the schemas of all databases up to date, and ends; replicas do it too at their start.
     Migrate(role::config::Options),
-    /// Loads a running Hype with native clients and checks what comes back.
+    /// Measures a running Hype, a node process of its own, or the engine, and checks what comes back.
     #[command(subcommand)]
     Bench(hype_bench::Bench),
     /// A node for `hype bench`, which talks with it over pipes.

@@ -59,8 +59,11 @@ fn all_phases_are_planned_from_a_report() {
     assert_eq!(people, [10.0, 100.0, 1000.0, 10_000.0, 100_000.0]);
     let step = &plans["plans"][0]["regions"][0]["steps"][0];
     assert!(step["formula"].is_string() && step["inputs"].is_object(), "{step}");
+    let steps = plans["plans"][0]["total"]["steps"].as_array().expect("a list");
+    assert!(steps.iter().any(|step| step["name"] == "month_usd"), "{steps:?}");
     let page = std::fs::read_to_string(page).expect("the page was written");
     assert!(page.contains("Phase 5") && page.ends_with("</html>\n"));
+    assert!(page.contains("Formulas, all regions"));
 }
 
 #[test]
@@ -72,6 +75,9 @@ fn the_example_is_a_demand_and_wrong_files_are_told_why() {
     let output = hype(&["plan", "--demand", &demand, "--explain"]);
     let table = String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success() && table.contains("out_pps ="), "{table}");
+    for number in ["sound_pps =", "others =", "cores_needed =", "month_usd =", "pps_per_person ="] {
+        assert!(table.contains(number), "{number} is not in {table}");
+    }
     std::fs::write(&demand, "people = 5\n").expect("written");
     fails(&["plan", "--demand", &demand], "unknown field `people`");
     fails(&["plan", "--demand", &folder.file("none.toml")], "cannot read the demand file");

@@ -123,9 +123,9 @@ struct Seen {
     /// Tries that were refused or failed.
     refused: u64,
     /// From the first try to the acknowledgement.
-    slowest_write: Duration,
+    writes: Vec<Duration>,
     /// From the acknowledgement until it was found at the other replica.
-    slowest_read: Duration,
+    reads: Vec<Duration>,
 }
 
 impl Writer {
@@ -142,13 +142,13 @@ impl Writer {
                 assert!(began.elapsed() < PATIENCE, "{content} is not taken");
                 sleep(Duration::from_millis(100)).await;
             };
-            seen.slowest_write = seen.slowest_write.max(began.elapsed());
+            seen.writes.push(began.elapsed());
             let began = Instant::now();
             while !self.finds(id).await {
                 assert!(began.elapsed() < PATIENCE, "{content} is not found");
                 sleep(Duration::from_millis(100)).await;
             }
-            seen.slowest_read = seen.slowest_read.max(began.elapsed());
+            seen.reads.push(began.elapsed());
             seen.acknowledged.push((id, content));
             sleep(Duration::from_millis(50)).await;
         }
@@ -324,12 +324,28 @@ async fn guilds_move_there_and_back_while_people_write() {
     }
     assert!(sent > 100, "{sent}");
     let refused: u64 = seen.iter().map(|(_, seen)| seen.refused).sum();
-    let slowest_write = seen.iter().map(|(_, seen)| seen.slowest_write).max().expect("some");
-    let slowest_read = seen.iter().map(|(_, seen)| seen.slowest_read).max().expect("some");
+    // Each writer's second slowest: a machine that stands still delays one of each at a time, a move
+    // that holds a guild up all who write there again and again.
+    let (write, slowest_write) = second_slowest(seen.iter().map(|(_, seen)| &seen.writes));
+    let (read, slowest_read) = second_slowest(seen.iter().map(|(_, seen)| &seen.reads));
     println!(
         "{sent} messages, {refused} tries refused; the slowest was taken after {slowest_write:?}, \
          and found at the other replica {slowest_read:?} later"
     );
-    assert!(slowest_write < LONGEST_WRITE, "{slowest_write:?}");
-    assert!(slowest_read < LONGEST_READ, "{slowest_read:?}");
+    assert!(write < LONGEST_WRITE, "{write:?}, {slowest_write:?}");
+    assert!(read < LONGEST_READ, "{read:?}, {slowest_read:?}");
+}
+
+/// The longest of the lists' second longest times, and the longest of all.
+fn second_slowest<'a>(lists: impl Iterator<Item = &'a Vec<Duration>>) -> (Duration, Duration) {
+    let two = lists.map(|times| {
+        let mut sorted = times.clone();
+        sorted.sort_unstable();
+        let mut down = sorted.into_iter().rev();
+        let slowest = down.next().unwrap_or_default();
+        (down.next().unwrap_or_default(), slowest)
+    });
+    two.fold(Default::default(), |worst: (Duration, Duration), (second, slowest)| {
+        (worst.0.max(second), worst.1.max(slowest))
+    })
 }

@@ -31,20 +31,27 @@ use tokio::signal::unix::{SignalKind, signal};
 #[derive(Debug, Subcommand)]
 pub enum Bench {
     /// One voice channel full of native clients: counts, losses and latency of every packet.
+    #[command(after_long_help = include_str!("../keys/voice.txt"))]
     Voice(voice::Options),
     /// Cost of a forwarded voice packet: a real node, a generator apart from it.
+    #[command(after_long_help = include_str!("../keys/relay.txt"))]
     Relay(relay::Options),
     /// Cost of a forwarded video packet: frames as bursts.
+    #[command(after_long_help = include_str!("../keys/relay.txt"))]
     Video(relay::VideoOptions),
     /// Memory of a node process alone, with silent people connected by real ICE and DTLS.
+    #[command(after_long_help = include_str!("../keys/idle.txt"))]
     Idle(idle::Options),
     /// Joins a second, and the time until somebody is heard, through the public API.
+    #[command(after_long_help = include_str!("../keys/join.txt"))]
     Join(join::Options),
     /// A community that chats and talks while replicas die: what is lost, doubled or out of order.
+    #[command(after_long_help = include_str!("../keys/community.txt"))]
     Community(community::Options),
     /// Runs all benches and writes one page with plots, and a JSON file that `hype plan` reads.
     Report(report::Options),
     /// The media engine alone, beside the bare seals that the same work needs.
+    #[command(after_long_help = include_str!("../keys/engine.txt"))]
     Engine(engine::Options),
 }
 
@@ -79,7 +86,9 @@ async fn stop_signal() {
 /// dropped.
 async fn until_stopped<T>(bench: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
     tokio::select! {
-        outcome = bench => outcome,
+        // In this order: the first look at a bench makes its networks, and must be caught already.
+        biased;
         () = stop_signal() => anyhow::bail!("stopped before there was a result"),
+        outcome = bench => outcome,
     }
 }

@@ -14,6 +14,7 @@ use tokio::sync::mpsc;
 
 use crate::api::Account;
 use crate::gateway::Gateway;
+use crate::machine::Machine;
 use crate::peer::{PACKET_TIME, Peer};
 use crate::suite;
 use crate::tally::percentile;
@@ -58,6 +59,7 @@ struct Report {
     longest_gap_ms: f64,
     /// From the speaker's send call to the listener's receive call, through the node.
     latency_us: Latency,
+    machine: Machine,
 }
 
 #[derive(Debug, Serialize)]
@@ -83,7 +85,7 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
     if options.speakers > options.people {
         bail!("--speakers must be at most --people ({})", options.people);
     }
-    let epoch = Instant::now();
+    let (machine, epoch) = (Machine::read(), Instant::now());
     let clients = gather(&options, epoch).await?;
     let speakers = usize::from(options.speakers);
     for client in &clients[..speakers] {
@@ -94,7 +96,7 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
     let first: Vec<u32> = clients[..speakers].iter().map(|client| client.peer.sent()).collect();
     let began = Instant::now();
     tokio::select! {
-        () = tokio::time::sleep(Duration::from_secs(options.seconds)) => {}
+        () = show_progress(&clients, options.seconds) => {}
         () = crate::stop_signal() => eprintln!("stopped early"),
     }
     let last: Vec<u32> = clients[..speakers].iter().map(|client| client.peer.sent()).collect();
@@ -109,7 +111,7 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
         }
         tokio::time::sleep(LOOK).await;
     }
-    let report = report(&clients, &first, &last, elapsed);
+    let report = report(&clients, &first, &last, elapsed, machine);
     for client in clients {
         drop(client.events);
         drop(client.gateway);
@@ -123,6 +125,20 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
         bail!("not every packet came exactly once to everybody it should");
     }
     Ok(())
+}
+
+/// Says once a second, for so many of them, how much came.
+async fn show_progress(clients: &[Client], seconds: u64) {
+    for second in 1..=seconds {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        let mut packets = 0;
+        for client in clients {
+            client.peer.tally(|tally| {
+                packets += tally.heard.values().map(|heard| heard.packets).sum::<u64>();
+            });
+        }
+        eprintln!("{second}/{seconds} s: {packets} packets came so far");
+    }
 }
 
 async fn gather(options: &Options, epoch: Instant) -> anyhow::Result<Vec<Client>> {
@@ -183,7 +199,13 @@ fn missing(clients: &[Client], first: &[u32], last: &[u32]) -> u64 {
     missing
 }
 
-fn report(clients: &[Client], first: &[u32], last: &[u32], elapsed: Duration) -> Report {
+fn report(
+    clients: &[Client],
+    first: &[u32],
+    last: &[u32],
+    elapsed: Duration,
+    machine: Machine,
+) -> Report {
     let mut latencies = Vec::new();
     let mut report = Report {
         people: clients.len(),
@@ -198,6 +220,7 @@ fn report(clients: &[Client], first: &[u32], last: &[u32], elapsed: Duration) ->
         received_pps: 0.0,
         longest_gap_ms: 0.0,
         latency_us: Latency { p50: 0, p99: 0, p999: 0, max: 0 },
+        machine,
     };
     for (listener, client) in clients.iter().enumerate() {
         client.peer.tally(|tally| {
@@ -246,4 +269,5 @@ fn print(report: &Report) {
     println!("longest gap           {:.1} ms", report.longest_gap_ms);
     let Latency { p50, p99, p999, max } = report.latency_us;
     println!("latency p50/p99/p99.9 {p50} / {p99} / {p999} us, at most {max} us");
+    println!("{}", report.machine);
 }

@@ -116,10 +116,20 @@ const healthy = (url) => eventually(`${url}/healthz`, async () => (await fetch(`
 export async function startUp({ announceAll = false } = {}) {
   const address = ownAddress();
   const [http, udp] = [await freePort(address), await freeUdpPorts(address, 2)];
-  const data = ownFolder("up");
-  const args = ["up", "--data-dir", data, "--http", `${address}:${http}`, "--udp-port", udp, "--workers", "2"];
-  if (!announceAll) args.push("--announce", address);
-  const program = new Program("up", binary, args.map(String)).start();
+  const flags = ["--udp-port", udp, "--workers", 2, ...(announceAll ? [] : ["--announce", address])];
+  return runUp(address, http, flags);
+}
+
+/** `hype up` at the far end of a cable to a namespace of its own, which receives past the kernel. */
+export function startUpPastKernel({ namespace, interface: name, address }) {
+  const flags = ["--workers", 1, "--announce", address, "--io", "xdp", "--interface", name];
+  return runUp(address, 8080, flags, ["ip", "netns", "exec", namespace]);
+}
+
+async function runUp(address, http, flags, before = []) {
+  const all = [...before, binary, "up", "--data-dir", ownFolder("up"), "--http", `${address}:${http}`, ...flags];
+  const [command, ...args] = all.map(String);
+  const program = new Program("up", command, args).start();
   const url = `http://${address}:${http}`;
   await healthy(url);
   return { url, program, stop: () => program.stop() };

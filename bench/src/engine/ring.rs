@@ -4,7 +4,7 @@
 use hype_sfu::transmit::MAX_DATAGRAM;
 use hype_sfu::{Destination, Transmit};
 
-/// How many buffers: as many as the io_uring back end has for a worker.
+/// How many buffers: what a turn of a few packets for a room uses again and again in a real back end.
 const BUFFERS: usize = 256;
 
 /// One buffer with what a back end keeps beside it.

@@ -26,7 +26,8 @@ pub struct Demand {
     pub headroom_share: f64,
     /// Nodes in each region beyond those that the load needs; 1 lets any node die.
     pub spare_nodes_per_region: f64,
-    /// Most people of a channel whom one part (one worker) serves; bigger channels are cascades.
+    /// People of a channel whom one part (one worker) serves before another joins in; there are no
+    /// more parts than a node has workers.
     pub people_per_part: f64,
     /// What the media budget was thought to be, US dollars a month: lowest and highest.
     pub budget_month_usd: Option<[f64; 2]>,

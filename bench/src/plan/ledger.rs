@@ -2,6 +2,7 @@
 //! The model writes a step for each number as it computes it; a test evaluates the formulas from
 //! their inputs alone, so a formula that is shown is the one that was used.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use serde::Serialize;
@@ -18,10 +19,11 @@ pub struct Step {
     pub unit: &'static str,
     /// The number.
     pub value: f64,
-    /// How it follows from the inputs: `+ - * / ( )`, `min`, `max`, `ceil`, `ln`.
+    /// How it follows from the inputs: `+ - * / ( )`, `min`, `max`, `ceil`, `ln`; or the one word
+    /// `sum`, for all of them added up.
     pub formula: &'static str,
-    /// The inputs by the names that the formula uses.
-    pub inputs: BTreeMap<&'static str, f64>,
+    /// The inputs by the names that the formula uses; those of a `sum` by what they belong to.
+    pub inputs: BTreeMap<Cow<'static, str>, f64>,
 }
 
 /// The steps of one plan, in the order of computing.
@@ -49,9 +51,33 @@ impl Ledger {
         value: f64,
     ) -> f64 {
         let of = self.scope.clone();
-        let inputs = BTreeMap::from(inputs);
+        let inputs = BTreeMap::from(inputs.map(|(input, value)| (Cow::Borrowed(input), value)));
         self.steps.push(Step { name, of, unit, value, formula, inputs });
         value
+    }
+
+    /// Writes down the sum of named parts and gives it back. Parts of one name count together.
+    pub fn sum(
+        &mut self,
+        (name, unit): (&'static str, &'static str),
+        parts: impl IntoIterator<Item = (String, f64)>,
+    ) -> f64 {
+        let mut inputs: BTreeMap<Cow<'static, str>, f64> = BTreeMap::new();
+        let mut value = 0.0;
+        for (part, amount) in parts {
+            *inputs.entry(Cow::Owned(part)).or_insert(0.0) += amount;
+            value += amount;
+        }
+        let of = self.scope.clone();
+        self.steps.push(Step { name, of, unit, value, formula: "sum", inputs });
+        value
+    }
+
+    /// The sum of what the steps of that name say of each scope.
+    pub fn sum_scopes(&mut self, names: (&'static str, &'static str)) -> f64 {
+        let steps = self.steps.iter().filter(|step| step.name == names.0);
+        let parts: Vec<(String, f64)> = steps.map(|step| (step.of.clone(), step.value)).collect();
+        self.sum(names, parts)
     }
 }
 
@@ -99,6 +125,9 @@ pub(super) mod tests {
 
     /// Evaluates a step's formula from its inputs; panics on what it does not know.
     pub(in crate::plan) fn evaluate(step: &Step) -> f64 {
+        if step.formula == "sum" {
+            return step.inputs.values().sum();
+        }
         let mut parser = Parser { rest: step.formula, step };
         let value = parser.sum();
         assert_eq!(parser.rest.trim(), "", "the end of {:?}", step.formula);
@@ -187,6 +216,20 @@ pub(super) mod tests {
         assert!((evaluate(&ledger.steps[0]) - 27.0).abs() < 1e-9);
         ledger.note(("x", "1"), "ceil(a - 1 - 1)", [("a", 3.5)], 0.0);
         assert!((evaluate(&ledger.steps[1]) - 2.0).abs() < 1e-9);
+    }
+
+    #[test]
+    fn sums_keep_parts_of_one_name() {
+        let mut ledger = Ledger::default();
+        for (of, value) in [("a", 1.0), ("b", 2.0), ("a", 4.0)] {
+            ledger.scope(of.into());
+            ledger.note(("x", "1"), "value", [("value", value)], value);
+        }
+        ledger.scope(String::new());
+        assert!((ledger.sum_scopes(("x", "1")) - 7.0).abs() < 1e-9);
+        let sum = ledger.steps.last().expect("the sum");
+        assert!((evaluate(sum) - 7.0).abs() < 1e-9);
+        assert_eq!(sum.explained(), "sum [a = 5, b = 2]");
     }
 
     #[test]

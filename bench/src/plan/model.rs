@@ -6,8 +6,7 @@ use serde::Serialize;
 use super::demand::{Demand, Region};
 use super::figures::Figures;
 use super::ledger::Ledger;
-use super::sizing::{self, up};
-use super::traffic;
+use super::{sizing, traffic};
 
 /// A plan for one demand.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -35,7 +34,7 @@ pub struct RegionPlan {
     pub in_pps: f64,
     /// What leaves, Gbit/s on the wire.
     pub gbit_per_s: f64,
-    /// Cores that are busy at the busiest moment, headroom not included.
+    /// Cores that are busy at the busiest moment while all nodes are alive, headroom not included.
     pub cores_busy: f64,
     /// Nodes that each wall alone would ask for, not rounded.
     pub needs: Needs,
@@ -87,7 +86,7 @@ pub enum Wall {
 }
 
 /// The sums.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Total {
     /// People in voice at the busiest moment.
     pub people: f64,
@@ -115,6 +114,8 @@ pub struct Total {
     pub fixed_month_usd: f64,
     /// All of it, US dollars a month.
     pub month_usd: f64,
+    /// Where each number comes from.
+    pub steps: Ledger,
 }
 
 impl Wall {
@@ -129,37 +130,72 @@ impl Wall {
     }
 }
 
+/// Seconds of an average month.
+pub(super) const MONTH_S: f64 = 730.0 * 3600.0;
+
 /// Computes a plan; the demand must have passed its check.
 pub fn plan(demand: &Demand, figures: &Figures) -> Plan {
     let regions: Vec<RegionPlan> =
         demand.regions.iter().map(|region| region_plan(demand, region, figures)).collect();
-    let sum = |of: fn(&RegionPlan) -> f64| regions.iter().map(of).sum::<f64>();
-    let people = sum(|region| region.people);
-    let (out_pps, gbit_per_s) = (sum(|region| region.out_pps), sum(|region| region.gbit_per_s));
-    let nodes_month_usd = sum(|region| region.nodes_month_usd);
-    let egress_month_usd = sum(|region| region.egress_month_usd);
-    let fixed_month_usd = demand.prices.fixed_month_usd;
-    let each = |value: f64| if people > 0.0 { value / people } else { 0.0 };
-    let total = Total {
-        people,
-        out_pps,
-        gbit_per_s,
-        pps_per_person: each(out_pps),
-        kbps_per_person: each(gbit_per_s * 1e6),
-        cores_busy: sum(|region| region.cores_busy),
-        nodes: sum(|region| region.nodes),
-        cores: sum(|region| region.cores),
-        egress_month_gb: gbit_per_s / 8.0 * demand.average_to_peak * MONTH_S,
-        nodes_month_usd,
-        egress_month_usd,
-        fixed_month_usd,
-        month_usd: nodes_month_usd + egress_month_usd + fixed_month_usd,
-    };
+    let total = total(demand, &regions);
     Plan { name: demand.name.clone(), demand: demand.clone(), regions, total }
 }
 
-/// Seconds of an average month.
-pub(super) const MONTH_S: f64 = 730.0 * 3600.0;
+fn total(demand: &Demand, regions: &[RegionPlan]) -> Total {
+    let mut ledger = Ledger::default();
+    let mut sum = |names: (&'static str, &'static str), of: fn(&RegionPlan) -> f64| {
+        ledger.sum(names, regions.iter().map(|region| (region.name.clone(), of(region))))
+    };
+    let people = sum(("people", "people in voice"), |region| region.people);
+    let out_pps = sum(("out_pps", "packets/s"), |region| region.out_pps);
+    let gbit_per_s = sum(("gbit_per_s", "Gbit/s"), |region| region.gbit_per_s);
+    let cores_busy = sum(("cores_busy", "cores"), |region| region.cores_busy);
+    let nodes = sum(("nodes", "nodes"), |region| region.nodes);
+    let cores = sum(("cores", "cores"), |region| region.cores);
+    let nodes_month_usd = sum(("nodes_month_usd", "USD"), |region| region.nodes_month_usd);
+    let egress_month_usd = sum(("egress_month_usd", "USD"), |region| region.egress_month_usd);
+    let fixed_month_usd = demand.prices.fixed_month_usd;
+    let pps_per_person = ledger.note(
+        ("pps_per_person", "packets/s"),
+        "out_pps / max(0.000001, people)",
+        [("out_pps", out_pps), ("people", people)],
+        out_pps / people.max(0.000_001),
+    );
+    let kbps_per_person = ledger.note(
+        ("kbps_per_person", "kbit/s"),
+        "gbit_per_s * 1000000 / max(0.000001, people)",
+        [("gbit_per_s", gbit_per_s), ("people", people)],
+        gbit_per_s * 1e6 / people.max(0.000_001),
+    );
+    let egress_month_gb = sizing::egress_month_gb(demand, gbit_per_s, &mut ledger);
+    let month_usd = ledger.note(
+        ("month_usd", "USD"),
+        "nodes_month_usd + egress_month_usd + fixed_month_usd",
+        [
+            ("nodes_month_usd", nodes_month_usd),
+            ("egress_month_usd", egress_month_usd),
+            ("fixed_month_usd", fixed_month_usd),
+        ],
+        nodes_month_usd + egress_month_usd + fixed_month_usd,
+    );
+    Total {
+        people,
+        out_pps,
+        gbit_per_s,
+        pps_per_person,
+        kbps_per_person,
+        cores_busy,
+        nodes,
+        cores,
+        egress_month_gb,
+        nodes_month_usd,
+        egress_month_usd,
+        fixed_month_usd,
+        month_usd,
+        steps: ledger,
+    }
+}
+
 fn region_plan(demand: &Demand, region: &Region, figures: &Figures) -> RegionPlan {
     let mut ledger = Ledger::default();
     let people = ledger.note(
@@ -173,33 +209,16 @@ fn region_plan(demand: &Demand, region: &Region, figures: &Figures) -> RegionPla
         demand.users * demand.voice_share_at_peak * region.share,
     );
     let traffic = traffic::of(demand, people, &mut ledger);
-    let (cores_needed, cores_busy) = sizing::cores(demand, &traffic, figures, &mut ledger);
+    let cores_needed = sizing::cores_needed(demand, &traffic, figures, &mut ledger);
     let needs = sizing::needs(demand, people, &traffic, figures, cores_needed, &mut ledger);
-    let (binding, most) = needs.most();
-    let nodes_needed = ledger.note(
-        ("nodes_needed", "nodes"),
-        "max(1, ceil(max(cpu, egress, blast_radius, memory)))",
-        [
-            ("cpu", needs.cpu),
-            ("egress", needs.egress),
-            ("blast_radius", needs.blast_radius),
-            ("memory", needs.memory),
-        ],
-        up(most).max(1.0),
-    );
-    let spare = demand.spare_nodes_per_region;
-    let nodes = ledger.note(
-        ("nodes", "nodes"),
-        "nodes_needed + spare_nodes_per_region",
-        [("nodes_needed", nodes_needed), ("spare_nodes_per_region", spare)],
-        nodes_needed + spare,
-    );
+    let (nodes_needed, nodes) = sizing::nodes(demand, &needs, &mut ledger);
     let cores = ledger.note(
         ("cores", "cores"),
         "nodes * node_cores",
         [("nodes", nodes), ("node_cores", demand.node.cores)],
         nodes * demand.node.cores,
     );
+    let cores_busy = sizing::cores_busy(demand, &traffic, figures, nodes, &mut ledger);
     let people_per_node = ledger.note(
         ("people_per_node", "people"),
         "people / nodes",
@@ -224,7 +243,7 @@ fn region_plan(demand: &Demand, region: &Region, figures: &Figures) -> RegionPla
         gbit_per_s: traffic.gbit_per_s,
         cores_busy,
         needs,
-        binding,
+        binding: needs.most().0,
         nodes_needed,
         nodes,
         cores,

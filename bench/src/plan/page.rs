@@ -266,9 +266,9 @@ fn details(page: &mut Page, plan: &Plan) {
         })
         .collect();
     page.table(&head, &rows);
-    for region in &plan.regions {
-        let rows: Vec<Vec<String>> = region
-            .steps
+    let ledgers = plan.regions.iter().map(|region| (region.name.as_str(), &region.steps));
+    for (whose, ledger) in ledgers.chain([("all regions", &total.steps)]) {
+        let rows: Vec<Vec<String>> = ledger
             .steps
             .iter()
             .map(|step| {
@@ -276,7 +276,7 @@ fn details(page: &mut Page, plan: &Plan) {
                 vec![step.name.into(), step.of.clone(), value, step.explained()]
             })
             .collect();
-        let summary = format!("Formulas, {}", region.name);
+        let summary = format!("Formulas, {whose}");
         page.folded(&summary, &["number", "of", "value", "formula"], &rows);
     }
 }

@@ -5,7 +5,7 @@ use std::fmt::Write;
 
 use super::Plans;
 use super::figures::Figures;
-use super::ledger::short;
+use super::ledger::{Ledger, short};
 use super::model::{Plan, RegionPlan};
 
 /// The whole text.
@@ -110,17 +110,22 @@ fn region_line(out: &mut String, region: &RegionPlan) {
 
 fn explain_plan(out: &mut String, plan: &Plan) {
     for region in &plan.regions {
-        let _ = writeln!(out, "\n{}, {}", plan.name, region.name);
-        for step in &region.steps.steps {
-            let of = if step.of.is_empty() { String::new() } else { format!(" ({})", step.of) };
-            let _ = writeln!(
-                out,
-                "  {}{of} = {} {}\n      = {}",
-                step.name,
-                short(step.value),
-                step.unit,
-                step.explained()
-            );
-        }
+        explain(out, &format!("{}, {}", plan.name, region.name), &region.steps);
+    }
+    explain(out, &format!("{}, all regions", plan.name), &plan.total.steps);
+}
+
+fn explain(out: &mut String, whose: &str, ledger: &Ledger) {
+    let _ = writeln!(out, "\n{whose}");
+    for step in &ledger.steps {
+        let of = if step.of.is_empty() { String::new() } else { format!(" ({})", step.of) };
+        let _ = writeln!(
+            out,
+            "  {}{of} = {} {}\n      = {}",
+            step.name,
+            short(step.value),
+            step.unit,
+            step.explained()
+        );
     }
 }

@@ -20,10 +20,35 @@ pub struct Audience {
     before: Ipv4Addr,
     /// SSRCs that may come.
     ssrcs: Range<u32>,
-    /// By listener and slot: the last sequence number.
-    last: Vec<Option<u16>>,
+    /// By listener and slot.
+    recent: Vec<Recent>,
     seen: u64,
     tally: Arc<Tally>,
+}
+
+/// The last 64 sequence numbers of one stream up to the newest.
+#[derive(Debug, Clone, Default)]
+struct Recent {
+    newest: u16,
+    /// Which of them came, the newest as the lowest bit; none yet when it is 0.
+    came: u64,
+}
+
+impl Recent {
+    /// Notes a number; false when it came before.
+    fn is_new(&mut self, number: u16) -> bool {
+        let ahead = number.wrapping_sub(self.newest);
+        if self.came == 0 || (1..0x8000).contains(&ahead) {
+            self.came = self.came.checked_shl(ahead.into()).unwrap_or(0) | 1;
+            self.newest = number;
+            return true;
+        }
+        // What is older than all that is known cannot be told.
+        let bit = 1_u64.checked_shl(self.newest.wrapping_sub(number).into()).unwrap_or(0);
+        let new = self.came & bit == 0;
+        self.came |= bit;
+        new
+    }
 }
 
 /// What came of one receive call.
@@ -49,8 +74,8 @@ impl Audience {
     ) -> anyhow::Result<Self> {
         let ears = cast.listeners.iter().map(|(person, _)| Ear::new(traffic, person));
         let ears = ears.collect::<Result<Vec<_>, _>>()?;
-        let last = vec![None; ears.len() * ssrcs.len()];
-        Ok(Self { ears, before, ssrcs, last, seen: 0, tally })
+        let recent = vec![Recent::default(); ears.len() * ssrcs.len()];
+        Ok(Self { ears, before, ssrcs, recent, seen: 0, tally })
     }
 
     /// A datagram came.
@@ -93,8 +118,8 @@ impl Audience {
                 return false;
             }
             let slot = (ssrc - self.ssrcs.start) as usize;
-            let last = &mut self.last[index * self.ssrcs.len() + slot];
-            if last.replace(sequence_number) == Some(sequence_number) {
+            let recent = &mut self.recent[index * self.ssrcs.len() + slot];
+            if !recent.is_new(sequence_number) {
                 return false;
             }
         }
@@ -105,5 +130,20 @@ impl Audience {
         let Some(sent) = ear.check(datagram) else { return false };
         self.tally.note_latency(arrival.at.saturating_sub(sent));
         true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_packet_that_comes_twice_is_noticed() {
+        let mut recent = Recent::default();
+        let new = [65_534, 65_535, 1, 0, 3, 40, 2].map(|number| recent.is_new(number));
+        assert_eq!(new, [true; 7]);
+        let again = [65_535, 0, 1, 2, 3, 40].map(|number| recent.is_new(number));
+        assert_eq!(again, [false; 6]);
+        assert!(recent.is_new(4));
     }
 }

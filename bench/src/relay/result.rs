@@ -140,6 +140,7 @@ pub struct Step {
     offered_pps: f64,
     forwarded_pps: f64,
     loss_ratio: Option<f64>,
+    bad_packets: Option<u64>,
     cpu_ns_per_forwarded_packet: f64,
     latency_us: Option<Latency>,
 }
@@ -152,6 +153,7 @@ impl Step {
             offered_pps: window.expected as f64 / window.seconds,
             forwarded_pps: window.forwarded as f64 / window.seconds,
             loss_ratio: lost,
+            bad_packets: window.bad,
             cpu_ns_per_forwarded_packet: cost(window),
             latency_us: Latency::new(std::slice::from_ref(window)),
         }
@@ -205,7 +207,7 @@ fn word(value: &impl ValueEnum) -> String {
 }
 
 impl Report {
-    pub fn new(common: &Common, shape: &Shape, figures: Figures) -> Self {
+    pub fn new(common: &Common, shape: &Shape, figures: Figures, machine: Machine) -> Self {
         let payload = match shape.traffic {
             Traffic::Voice(Payload::Bytes(bytes)) => bytes.to_string(),
             Traffic::Voice(Payload::Vbr) => "vbr".into(),
@@ -232,7 +234,7 @@ impl Report {
             sweep: None,
             highest_lossless_pps: None,
             limit_found: None,
-            machine: Machine::read(),
+            machine,
         }
     }
 
@@ -243,15 +245,18 @@ impl Report {
         self.sweep = Some(steps);
     }
 
-    /// Fails on packets that must not be.
+    /// Fails on packets that must not be, and when nothing was forwarded.
     pub fn check(&self) -> anyhow::Result<()> {
+        let steps = self.sweep.iter().flatten();
+        let bad = steps.filter_map(|step| step.bad_packets).sum::<u64>();
+        ensure!(bad == 0, "{}: {bad} packets were not what was sent", self.figures.subject);
         let both = [Some(&self.figures), self.comparison.as_ref().map(|both| &both.against)];
         for figures in both.into_iter().flatten() {
             let bad = figures.bad_packets.unwrap_or(0);
             ensure!(bad == 0, "{}: {bad} packets were not what was sent", figures.subject);
             ensure!(
                 figures.forwarded_pps.is_some_and(|pps| pps > 0.0),
-                "{} forwarded nothing",
+                "{} forwarded nothing, or nothing without loss",
                 figures.subject
             );
         }

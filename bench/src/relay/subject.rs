@@ -128,7 +128,8 @@ fn meter(pid: u32, shape: &Shape, network: &Network) -> Meter {
 
 fn after(base: Ipv4Addr, number: usize) -> anyhow::Result<Ipv4Addr> {
     let number = u32::try_from(number)?;
-    ensure!(number < 30_000, "at most 30000 people of a kind");
+    // Behind that many begin other people's addresses.
+    ensure!(number < 1 << 14, "at most 16384 people of a kind");
     Ok(Ipv4Addr::from(u32::from(base) + 1 + number))
 }
 

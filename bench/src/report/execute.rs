@@ -88,7 +88,10 @@ async fn wait(
     let mut stopped: Option<(Stopped, Instant)> = None;
     loop {
         if let Some(status) = child.try_wait()? {
-            return Ok((status, stopped.map(|(why, _)| why)));
+            // At a terminal, Ctrl-C reaches the child as well.
+            let by_user = stop.load(Ordering::Relaxed) && !status.success();
+            let why = stopped.map(|(why, _)| why).or(by_user.then_some(Stopped::ByUser));
+            return Ok((status, why));
         }
         match stopped {
             None if stop.load(Ordering::Relaxed) => {

@@ -136,6 +136,7 @@ async fn measure(options: &Options) -> anyhow::Result<Report> {
     let machine = runs.iter().find_map(|run: &Run| run.result.object("machine"));
     Ok(Report {
         v: 1,
+        version: Some(env!("CARGO_PKG_VERSION").into()),
         made_at,
         note,
         command: Some(command_line(options, extent)),

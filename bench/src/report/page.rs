@@ -25,6 +25,7 @@ pub fn html(report: &Report) -> String {
     figure(&mut page, plots::sweep_latency(report));
     figure(&mut page, plots::engine(report));
     figure(&mut page, plots::video(report));
+    figure(&mut page, plots::video_ratio(report));
     figure(&mut page, plots::memory(report));
     figure(&mut page, plots::joins(report));
     runs(&mut page, report);
@@ -45,6 +46,7 @@ fn head(page: &mut Page, report: &Report) {
         ("kernel", text("kernel")),
         ("memory", memory),
         ("load before (1, 5, 15 minutes)", load),
+        ("version of hype", report.version.clone().unwrap_or_else(|| "not known".into())),
         ("build", text("build")),
         ("begun", report.made_at.map_or("not known".into(), utc)),
         ("command", report.command.clone().unwrap_or_else(|| "not known".into())),
@@ -115,6 +117,7 @@ fn summary(run: &Run) -> String {
         Group::Rate | Group::RoomSize | Group::Workers | Group::Vbr | Group::Video => &[
             ("cpu_ns_per_forwarded_packet", "ns a packet"),
             ("ratio", "× the other"),
+            ("ratio_to_plain", "× plain sendmmsg"),
             ("forwarded_pps", "packets/s"),
             ("loss_ratio", "lost"),
             ("bad_packets", "bad"),

@@ -122,6 +122,11 @@ pub fn cost_by_workers(report: &Report) -> Plot {
 /// What a run is called in a plot.
 fn label(run: &Run, half: &Measured) -> String {
     let name = back_end(half).unwrap_or_else(|| run.id.clone());
+    labelled(&name, run, half)
+}
+
+/// The same, with a name for what forwarded.
+fn labelled(name: &str, run: &Run, half: &Measured) -> String {
     let number = |path| half.number(path).map(|value| value.to_string());
     let shape = match (run.group, number("speakers"), number("listeners")) {
         (Group::Video, _, Some(viewers)) => format!("video for {viewers}"),
@@ -289,7 +294,8 @@ pub fn engine(report: &Report) -> Plot {
     }
 }
 
-/// Video against the floor without segmentation offload.
+/// Cost of video: the node, the floor, which sends by segmentation offload as well, and plain
+/// sendmmsg, which does not.
 pub fn video(report: &Report) -> Plot {
     let runs = of(report, &[Group::Video]);
     let mut rows = Vec::new();
@@ -299,6 +305,9 @@ pub fn video(report: &Report) -> Plot {
             let sends = sends.map_or(String::new(), |sends| format!(", {sends:.1} packets a send"));
             let name = format!("{}{sends}", label(run, &half));
             rows.push((name, vec![half.number("cpu_ns_per_forwarded_packet")]));
+        }
+        if let Some(plain) = run.result.number("plain_cpu_ns") {
+            rows.push((labelled("plain sendmmsg", run, &run.result), vec![Some(plain)]));
         }
     }
     let bars = Bars {
@@ -310,8 +319,35 @@ pub fn video(report: &Report) -> Plot {
     };
     Plot {
         title: "Video",
-        text: "Bursts of a frame; packets of one size for one viewer leave by one call (UDP GSO).",
+        text: "Bursts of a frame. Packets of one size for one viewer leave by one call (UDP GSO), \
+               those of the floor too; plain sendmmsg of 64 sends the same copies without engine, \
+               encryption and GSO.",
         html: (!bars.is_empty()).then(|| bars.html("cost of a video packet")),
+        commands: commands(&runs),
+    }
+}
+
+/// Video by plain sendmmsg: the bar.
+pub fn video_ratio(report: &Report) -> Plot {
+    let runs: Vec<Run> = of(report, &[Group::Video])
+        .into_iter()
+        .filter(|run| run.outcome == Outcome::Measured)
+        .filter(|run| run.result.number("ratio_to_plain").is_some())
+        .collect();
+    let rows =
+        runs.iter().map(|run| (label(run, &run.result), vec![run.result.number("ratio_to_plain")]));
+    let bars = Bars {
+        unit: "ratio of CPU a packet, median of interleaved rounds".into(),
+        segments: vec!["ratio".into()],
+        stacked: false,
+        rows: rows.collect(),
+        reference: Some((0.6, "0.6: the bar".into())),
+    };
+    Plot {
+        title: "Video by plain sendmmsg",
+        text: "The node with engine, encryption and GSO, by plain sendmmsg of 64, which has none of \
+               them, in the same run. Lower is better.",
+        html: (!bars.is_empty()).then(|| bars.html("video by plain sendmmsg")),
         commands: commands(&runs),
     }
 }

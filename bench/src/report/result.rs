@@ -9,6 +9,9 @@ use serde_json::Value;
 pub struct Report {
     /// Version of this form: 1.
     pub v: u32,
+    /// Version of the program that made it; none in files older than this field.
+    #[serde(default)]
+    pub version: Option<String>,
     /// Seconds since 1970 when it was begun; none where that does not matter.
     #[serde(default)]
     pub made_at: Option<u64>,

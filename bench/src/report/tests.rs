@@ -30,8 +30,21 @@ fn a_file_that_is_no_report_is_refused_with_its_reason() {
     }
 }
 
+/// The sample with what benches have added since.
+fn sample() -> Report {
+    let mut report = Report::parse(SAMPLE).expect("the sample parses");
+    assert_eq!(report.version, None, "older than the field");
+    report.version = Some("1.2.3-sample".into());
+    for run in report.runs.iter_mut().filter(|run| run.group == Group::Video) {
+        let result = run.result.0.as_object_mut().expect("a result");
+        result.insert("plain_cpu_ns".into(), serde_json::json!(2340));
+        result.insert("ratio_to_plain".into(), serde_json::json!(0.46));
+    }
+    report
+}
+
 fn sample_page() -> String {
-    super::page::html(&Report::parse(SAMPLE).expect("the sample parses"))
+    super::page::html(&sample())
 }
 
 #[test]
@@ -46,9 +59,27 @@ fn the_page_shows_every_run_with_its_command_and_why_there_is_no_result() {
         }
     }
     assert!(page.contains("Sample processor, 2 cores") && page.contains("6.0.0-sample"));
-    // All eleven plots have something to draw.
-    assert_eq!(page.matches("<svg class=\"plot\"").count(), 11);
+    assert!(page.contains("<dd>1.2.3-sample</dd>"), "the version of what made it");
+    // All twelve plots have something to draw.
+    assert_eq!(page.matches("<svg class=\"plot\"").count(), 12);
     assert!(!page.contains("NaN") && !page.contains("inf"), "a number that is none");
+}
+
+#[test]
+fn video_stands_beside_plain_sends_and_its_bar() {
+    let page = sample_page();
+    for expected in [
+        "plain sendmmsg: video for 50",
+        "<td>2.34k</td>",
+        "0.6: the bar",
+        "<td>0.46</td>",
+        "0.46 × plain sendmmsg",
+    ] {
+        assert!(page.contains(expected), "{expected} is missing");
+    }
+    // A report from before has the costs that it knows, and nothing to compare.
+    let older = super::page::html(&Report::parse(SAMPLE).expect("the sample parses"));
+    assert!(older.contains("uring: video for 50") && !older.contains("0.6: the bar"));
 }
 
 #[test]
@@ -65,7 +96,7 @@ fn a_plot_without_values_says_so() {
     let report = Report { v: 1, ..Report::default() };
     let page = super::page::html(&report);
     assert_eq!(page.matches("<svg class=\"plot\"").count(), 0);
-    assert_eq!(page.matches("No run of this kind has a result").count(), 11);
+    assert_eq!(page.matches("No run of this kind has a result").count(), 12);
 }
 
 #[test]

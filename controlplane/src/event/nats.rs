@@ -17,7 +17,7 @@ use hype_protocol::id::UserId;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use tokio::sync::{broadcast, mpsc, watch};
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::{Audience, PresenceReport, Published, Undelivered, send_here};
 use crate::config;
@@ -40,6 +40,10 @@ const ACKNOWLEDGED: Duration = Duration::from_secs(5);
 const CALL: Duration = Duration::from_secs(3);
 /// How soon reading is tried again.
 const RETRY: Duration = Duration::from_millis(500);
+/// How soon it is tried again to have the stream kept on more servers, or fewer.
+const COPIES_RETRY: Duration = Duration::from_secs(10);
+/// How long a server that knows less of the stream than was read is waited for.
+const CATCH_UP: Duration = Duration::from_secs(10);
 /// A reader that hears nothing for two of these begins anew.
 const HEARTBEAT: Duration = Duration::from_secs(3);
 /// How long the server keeps a reader that went away.
@@ -275,20 +279,30 @@ struct Place {
     /// Of the stream: one that was made anew begins its sequences anew.
     created: DateTime,
     sequence: u64,
+    /// Since when the stream has been shorter than what was read of it.
+    behind: Option<Instant>,
 }
 
 impl Place {
-    /// Where to go on in the stream as it is now: at its end before the first look.
-    fn next(before: Option<Self>, info: &stream::Info) -> Self {
+    /// At the stream's end: what came before the first look is read from the database.
+    fn first(info: &stream::Info) -> Self {
+        Self { created: info.created, sequence: info.state.last_sequence, behind: None }
+    }
+
+    /// Goes on in the stream as it is now; false while that must be waited for.
+    fn go_on(&mut self, info: &stream::Info) -> bool {
         let last = info.state.last_sequence;
-        let sequence = match before {
-            None => last,
-            Some(before) if before.created != info.created => 0,
-            // A server that has just taken over may know less for a while; one that lost its disk,
-            // for ever.
-            Some(before) => before.sequence.min(last),
-        };
-        Self { created: info.created, sequence }
+        if self.created != info.created {
+            *self = Self { sequence: 0, ..Self::first(info) };
+        } else if last < self.sequence {
+            // A server that has just taken over catches up soon; one that lost its end never does.
+            if self.behind.get_or_insert_with(Instant::now).elapsed() < CATCH_UP {
+                return false;
+            }
+            self.sequence = last;
+        }
+        self.behind = None;
+        true
     }
 }
 
@@ -321,7 +335,7 @@ async fn follow(
     }
 }
 
-/// The stream, made when it is not there, and kept on as many servers as is wished.
+/// The stream, made when it is not there.
 async fn open(
     jetstream: &jetstream::Context,
     copies: usize,
@@ -336,19 +350,35 @@ async fn open(
             ..stream::Config::default()
         })
         .await?;
-    let kept = &stream.cached_info().config;
-    if kept.num_replicas != copies {
-        let config = stream::Config { num_replicas: copies, ..kept.clone() };
-        match jetstream.update_stream(config).await {
-            Ok(_) => tracing::info!(copies, before = kept.num_replicas, "stream of events changed"),
-            // It serves as it is.
-            Err(error) => {
-                let now = kept.num_replicas;
-                tracing::warn!(%error, copies, now, "the stream of events keeps its copies");
+    Ok(stream)
+}
+
+/// Has the stream kept on as many servers as is wished: tries until that is done.
+async fn keep_copies(jetstream: jetstream::Context, copies: usize) {
+    let mut told = false;
+    loop {
+        // Who reads tells of a stream that cannot be had.
+        if let Ok(stream) = open(&jetstream, copies).await {
+            let kept = &stream.cached_info().config;
+            let now = kept.num_replicas;
+            if now == copies {
+                return;
+            }
+            let config = stream::Config { num_replicas: copies, ..kept.clone() };
+            match jetstream.update_stream(config).await {
+                Ok(_) => {
+                    tracing::info!(copies, before = now, "stream of events changed");
+                    return;
+                }
+                Err(error) if !std::mem::replace(&mut told, true) => {
+                    // It serves as it is.
+                    tracing::warn!(%error, copies, now, "the stream of events keeps its copies");
+                }
+                Err(_) => {}
             }
         }
+        sleep(COPIES_RETRY).await;
     }
-    Ok(stream)
 }
 
 /// Reads until something is wrong.
@@ -359,7 +389,15 @@ async fn read(
     here: &broadcast::Sender<Arc<Published>>,
 ) -> Result<(), async_nats::Error> {
     let stream = open(jetstream, copies).await?;
-    let place = place.insert(Place::next(*place, stream.cached_info()));
+    let info = stream.cached_info();
+    let place = place.get_or_insert_with(|| {
+        // Once, at the start: later the setting may be another replica's newer one.
+        tokio::spawn(keep_copies(jetstream.clone(), copies));
+        Place::first(info)
+    });
+    if !place.go_on(info) {
+        return Err("its server has not caught up yet".into());
+    }
     let consumer = stream
         .create_consumer(pull::Config {
             deliver_policy: DeliverPolicy::ByStartSequence { start_sequence: place.sequence + 1 },

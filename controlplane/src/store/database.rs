@@ -16,10 +16,12 @@ use super::{Error, Result};
 use crate::config::Dsn;
 
 /// A plan that is good for most channels reads all messages for one that has few: so each execution
-/// is planned for its own. No statement, lock or forgotten transaction holds a request, or others, for longer than this;
+/// is planned for its own. No statement or forgotten transaction holds a request, or others, for longer than this;
 /// whoever is refused may try again.
-const POSTGRES_LIMITS: &str = "SET statement_timeout = '15s'; SET lock_timeout = '5s'; \
+const POSTGRES_LIMITS: &str = "SET statement_timeout = '15s'; \
      SET idle_in_transaction_session_timeout = '60s'; SET plan_cache_mode = 'force_custom_plan'";
+/// The same for a lock, unless a request may wait longer than this anyway.
+const LOCK: Duration = Duration::from_secs(5);
 
 /// Which SQL a database speaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -115,13 +117,16 @@ impl Database {
         let apart = AnyPoolOptions::new().max_connections(1).connect_with(options.clone()).await?;
         sqlx::migrate!("../migrations/postgres").run(&apart).await?;
         apart.close().await;
+        let lock_ms = LOCK.max(connections.wait).as_millis();
+        let limits = format!("{POSTGRES_LIMITS}; SET lock_timeout = '{lock_ms}ms'");
         let pool = AnyPoolOptions::new()
             .min_connections(1)
             .max_connections(connections.postgres)
             .acquire_timeout(connections.wait)
-            .after_connect(|connection, _| {
+            .after_connect(move |connection, _| {
+                let limits = AssertSqlSafe(limits.clone());
                 Box::pin(async move {
-                    connection.execute(POSTGRES_LIMITS).await?;
+                    connection.execute(limits).await?;
                     Ok(())
                 })
             })

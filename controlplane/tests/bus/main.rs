@@ -16,7 +16,7 @@ use tokio::time::{sleep, timeout};
 /// Readiness is tried with events of guilds from this one on.
 const TRIED: u64 = 90;
 /// Nothing here takes longer, but for a machine that is busy with other things.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(120);
 
 async fn open(server: &NatsProcess) -> Bus {
     open_with(std::slice::from_ref(server), 1).await
@@ -186,7 +186,7 @@ async fn copies_are_made_when_the_setting_says_so_and_outlive_a_server() {
     let one = open_with(&servers, 1).await;
     let mut reader = one.subscribe();
     until_reading(&one, &mut reader, TRIED).await;
-    assert_eq!(kept_on(&servers).await.expect("it is there"), 1);
+    until_kept(&servers, 1).await;
     // Replicas get the new setting one after the other.
     let three = open_with(&servers, 3).await;
     until_kept(&servers, 3).await;
@@ -210,7 +210,7 @@ async fn a_single_server_keeps_what_it_has_whatever_the_setting_says() {
     let wishful = open_with(std::slice::from_ref(&server), 3).await;
     let mut reader = wishful.subscribe();
     until_reading(&wishful, &mut reader, TRIED + 1).await;
-    assert_eq!(kept_on(std::slice::from_ref(&server)).await.expect("it is there"), 1);
+    until_kept(std::slice::from_ref(&server), 1).await;
 }
 
 #[tokio::test]

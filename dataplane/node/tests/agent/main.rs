@@ -183,8 +183,17 @@ async fn losing_the_store_stops_nothing_and_its_return_mends_all() {
     let mut client = Native::new(&control.keys, &during, node.address(0));
     client.check();
     assert!(control.session(during.session).await.connected);
-    // Longer than the lease: the registration is lost.
-    node.until_ready(false, 2 * PATIENCE).await;
+    // Longer than the lease: the registration is lost. Meanwhile the client must be heard of.
+    let mut kept = tokio::time::interval(Duration::from_secs(1));
+    {
+        let mut lost = std::pin::pin!(node.until_ready(false, 2 * PATIENCE));
+        loop {
+            tokio::select! {
+                () = &mut lost => break,
+                _ = kept.tick() => client.check(),
+            }
+        }
+    }
     client.check();
     node.memory.set_available(true);
     node.until_ready(true, PATIENCE).await;

@@ -70,6 +70,13 @@ impl Veth {
         let Self { near, far, interface, far_interface, .. } = &pair;
         run(&format!("ip netns add {near}"));
         run(&format!("ip netns add {far}"));
+        // An address that turns valid a second later would be news in the middle of a test.
+        for namespace in [near, far] {
+            for which in ["all", "default"] {
+                let setting = format!("net.ipv6.conf.{which}.accept_dad=0");
+                run(&format!("ip netns exec {namespace} sysctl -qw {setting}"));
+            }
+        }
         run(&format!(
             "ip -n {near} link add {interface} numtxqueues {queues} numrxqueues {queues} type veth \
              peer name {far_interface} netns {far} numtxqueues {queues} numrxqueues {queues}"

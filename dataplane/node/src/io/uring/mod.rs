@@ -1,7 +1,7 @@
 //! io_uring back end: SINGLE_ISSUER and DEFER_TASKRUN, one multishot RECVMSG a socket and turn into a
 //! ring of provided buffers (with UDP GRO), SEND with address, or SENDMSG with UDP GSO for several packets
-//! of one size and destination; one io_uring_enter(2) a turn. The ring is made on the thread that
-//! uses it and never leaves it.
+//! of one size and destination; one io_uring_enter(2) a turn, and one more for each further
+//! [`SUBMISSIONS`] sends. The ring is made on the thread that uses it and never leaves it.
 
 mod receive_buffers;
 mod train;
@@ -282,18 +282,25 @@ impl Queue {
     /// one by one, and frees the buffers once the kernel is done with them.
     fn settle(&mut self) {
         self.reap();
-        while let Some(train) = self.refused.pop() {
-            self.transmit.trains.split(usize::from(train));
-        }
-        if self.submitted < self.transmit.trains.len() {
+        loop {
+            while let Some(train) = self.refused.pop() {
+                self.transmit.trains.split(usize::from(train));
+            }
+            let before = self.submitted;
+            if before == self.transmit.trains.len() {
+                break;
+            }
             self.submit_trains();
             if let Err(error) = self.enter(0, None) {
                 self.broken = Some(error);
             }
             self.reap();
+            if self.submitted == before {
+                // The kernel is short of memory: the rest is tried again by who comes next.
+                return;
+            }
         }
-        let taken = self.submitted == self.transmit.trains.len();
-        if taken && self.ring.submission().is_empty() {
+        if self.ring.submission().is_empty() {
             self.transmit.free_all();
             self.submitted = 0;
         }
@@ -400,7 +407,7 @@ impl Queue {
         }
     }
 
-    /// Reads all completions: frees transmit buffers, remembers filled receive buffers.
+    /// Reads all completions: notes failed sends, remembers filled receive buffers.
     fn reap(&mut self) {
         loop {
             let Some(completion) = self.ring.completion().next() else { return };
@@ -429,8 +436,9 @@ impl Queue {
         self.counters.sends -= 1;
         if train.packets > 1 && refuses_trains(errno) {
             // An interface without checksum offload, a smaller MTU: each by itself tells.
-            // What the interface cannot do it is not asked for again.
-            self.transmit.trains.grouping &= errno != libc::EIO;
+            if errno == libc::EIO {
+                self.transmit.trains.rest();
+            }
             self.refused.push(place);
         } else {
             (0..train.packets).for_each(|_| self.counters.count_send_error(errno));

@@ -9,6 +9,9 @@ use super::transmit::COUNT;
 
 /// The most packets of one train; at 8 most of what there is to gain is gained.
 pub const MAX_PACKETS: usize = 16;
+/// Turns without trains after the kernel refused one for its interface: each try costs a call, and the
+/// way to one destination may be another one soon.
+const REST: u32 = 4096;
 /// Slots of the table that finds a destination's train; a power of two.
 const SLOTS: usize = 1024;
 
@@ -46,8 +49,8 @@ pub struct Trains {
     lens: Box<[u16]>,
     slots: Box<[Slot]>,
     turn: u32,
-    /// False sends every packet by itself.
-    pub grouping: bool,
+    /// So many turns every packet is sent by itself.
+    resting: u32,
 }
 
 impl Trains {
@@ -61,7 +64,7 @@ impl Trains {
             lens: vec![0; count].into_boxed_slice(),
             slots: vec![Slot::default(); SLOTS].into_boxed_slice(),
             turn: 1,
-            grouping: true,
+            resting: 0,
         }
     }
 
@@ -70,7 +73,7 @@ impl Trains {
     pub fn add(&mut self, buffer: u16, len: u16, local: u8, remote: SocketAddr) {
         self.lens[usize::from(buffer)] = len;
         let slot = &mut self.slots[hash(local, &remote)];
-        if slot.turn == self.turn && self.grouping {
+        if slot.turn == self.turn && self.resting == 0 {
             let train = &mut self.queued[usize::from(slot.train)];
             let fits = !train.closed && len <= train.segment && len > 0;
             if fits && train.remote == remote && train.local == local {
@@ -132,9 +135,15 @@ impl Trains {
         self.queued[place]
     }
 
+    /// Makes no trains for a while: an interface cannot send them.
+    pub fn rest(&mut self) {
+        self.resting = REST;
+    }
+
     /// All were handed to the kernel: the next turn begins.
     pub fn clear(&mut self) {
         self.queued.clear();
+        self.resting = self.resting.saturating_sub(1);
         self.turn = self.turn.wrapping_add(1);
         if self.turn == 0 {
             // After four billion turns old marks could be taken for new ones.
@@ -217,11 +226,14 @@ mod tests {
         trains.add(0, 50, 1, remote);
         trains.add(1, 50, 0, remote);
         assert_eq!(trains.len(), 2, "another socket, and nothing is left of the turn before");
-        trains.clear();
-        trains.grouping = false;
-        trains.add(0, 50, 1, remote);
-        trains.add(1, 50, 1, remote);
-        assert_eq!(trains.len(), 2);
+        trains.rest();
+        for turn in 0..=REST {
+            trains.clear();
+            trains.add(0, 50, 1, remote);
+            trains.add(1, 50, 1, remote);
+            let alone = turn + 1 < REST;
+            assert_eq!(trains.len(), if alone { 2 } else { 1 }, "turn {turn} of a rest");
+        }
     }
 
     #[test]

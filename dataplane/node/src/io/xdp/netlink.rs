@@ -66,7 +66,9 @@ pub struct Link {
 pub enum News {
     /// A neighbour; none when it cannot be used (any more).
     Neighbour { interface: u32, ip: IpAddr, neighbour: Option<Neighbour> },
-    /// Links, addresses, routes or rules: whatever was asked before may be wrong now.
+    /// An interface is new, gone or otherwise than before.
+    Link { interface: u32 },
+    /// Addresses, routes or rules: whatever was asked before may be wrong now.
     Routes,
 }
 
@@ -298,6 +300,11 @@ impl Newsreader {
                 NetlinkPayload::InnerMessage(RouteNetlinkMessage::DelNeighbour(message)) => {
                     tell_neighbour(&message, None, tell);
                 }
+                NetlinkPayload::InnerMessage(
+                    RouteNetlinkMessage::NewLink(message) | RouteNetlinkMessage::DelLink(message),
+                ) => tell(News::Link { interface: message.header.index }),
+                // A new address makes routes, of which there is news; most are old ones that live on.
+                NetlinkPayload::InnerMessage(RouteNetlinkMessage::NewAddress(_)) => {}
                 _ => tell(News::Routes),
             }
             // Messages are padded to four bytes.

@@ -219,9 +219,13 @@ impl Paths {
     }
 
     fn read(&mut self) {
-        let Self { news, hops, hop_index, outdated, .. } = self;
+        let Self { news, hops, hop_index, outdated, own, .. } = self;
         news.read(|news| match news {
             News::Routes => *outdated = true,
+            // Containers come and go; what leaves by their interfaces is the kernel's.
+            News::Link { interface } => {
+                *outdated |= own.iter().any(|own| own.interface == interface);
+            }
             News::Neighbour { interface, ip, neighbour } => {
                 let Some(index) = hop_index.get(&(interface, ip)) else { return };
                 let hop = &mut hops[usize::from(*index)];

@@ -52,6 +52,18 @@ struct Candidate {
     name: String,
     index: u32,
     queues: u32,
+    /// The best that is still to be tried.
+    mode: Mode,
+}
+
+/// An interface that cannot be taken as it was tried.
+struct Refused {
+    interface: u32,
+    error: io::Error,
+}
+
+fn refused(interface: u32) -> impl Fn(io::Error) -> Refused {
+    move |error| Refused { interface, error }
 }
 
 /// Which queues a worker serves on each interface.
@@ -84,14 +96,22 @@ pub fn take(interfaces: &[String], workers: &[&[UdpSocket]]) -> Vec<Option<Share
         tracing::warn!("AF_XDP serves no wildcard or loopback address, and there is no other");
         return none();
     }
-    let candidates = candidates(interfaces);
-    for best in [Mode::Native, Mode::Generic] {
-        match take_by(best, &candidates, &locals) {
+    let mut candidates = candidates(interfaces);
+    while !candidates.is_empty() {
+        let Refused { interface, error } = match take_all(&candidates, &locals) {
             Ok(shares) => return shares,
-            Err(error) => {
-                tracing::warn!(%error, mode = best.name(), "AF_XDP sockets cannot be opened");
+            Err(refused) => refused,
+        };
+        candidates.retain_mut(|candidate| {
+            if candidate.index != interface {
+                return true;
             }
-        }
+            let (interface, mode) = (&candidate.name, candidate.mode.name());
+            tracing::warn!(interface, %error, mode, "AF_XDP sockets cannot be opened");
+            let native = candidate.mode == Mode::Native;
+            candidate.mode = Mode::Generic;
+            native
+        });
     }
     none()
 }
@@ -105,7 +125,7 @@ fn candidates(interfaces: &[String]) -> Vec<Candidate> {
         }
         // Drivers that do not tell have what they were made with.
         let queues = steer::receive_queues(name).unwrap_or(link.receive_queues).max(1);
-        Ok(Candidate { name: name.clone(), index, queues })
+        Ok(Candidate { name: name.clone(), index, queues, mode: Mode::Native })
     };
     let mut found = Vec::new();
     for name in interfaces {
@@ -124,15 +144,15 @@ fn index_of(name: &str) -> io::Result<u32> {
     if index == 0 { Err(io::Error::last_os_error()) } else { Ok(index) }
 }
 
-fn take_by(
-    best: Mode,
+/// Takes all candidates, but for those that no program can be attached to.
+fn take_all(
     candidates: &[Candidate],
     locals: &[Vec<SocketAddr>],
-) -> io::Result<Vec<Option<Share>>> {
+) -> Result<Vec<Option<Share>>, Refused> {
     let mut attached = Vec::new();
     let mut all_native = true;
     for candidate in candidates {
-        match attach(best, candidate, locals) {
+        match attach(candidate, locals) {
             Ok((program, link, mode)) => {
                 all_native &= mode == Mode::Native;
                 attached.push((candidate, program, link));
@@ -148,7 +168,7 @@ fn take_by(
         return Ok(locals.iter().map(|_| None).collect());
     }
     let taken: Vec<&Candidate> = attached.iter().map(|(candidate, ..)| *candidate).collect();
-    let (plan, rules) = steer(&taken, locals);
+    let Steering { plan, rules, unsteered } = steer(&taken, locals, Rule::insert);
     let attached =
         attached.into_iter().map(|(_, program, link)| Attached { program, _link: link }).collect();
     let interfaces = Arc::new(Interfaces { attached, _rules: rules });
@@ -156,6 +176,8 @@ fn take_by(
     for (worker, locals) in locals.iter().enumerate() {
         let places = places(plan, worker, &taken);
         if places.is_empty() || locals.is_empty() {
+            let why = if locals.is_empty() { "no address that it serves" } else { "no queue" };
+            tracing::info!(worker, why, "AF_XDP is not for this worker");
             shares.push(None);
             continue;
         }
@@ -170,18 +192,19 @@ fn take_by(
             Plan::FirstTakesAll => ANY_QUEUE,
             Plan::OneEach => u32::try_from(worker).expect("few workers"),
         };
-        for interface in &interfaces.attached {
-            for local in locals {
-                interface.program.add_local(&program::local_key(*local), queue)?;
+        for (candidate, interface) in taken.iter().zip(&interfaces.attached) {
+            for local in locals.iter().filter(|local| !unsteered.contains(&local.is_ipv6())) {
+                let key = program::local_key(*local);
+                interface.program.add_local(&key, queue).map_err(refused(candidate.index))?;
             }
         }
     }
     Ok(shares)
 }
 
-/// Loads and attaches the program: natively if `best` allows it and the driver can, else generically.
+/// Loads and attaches the program: natively if that is still to be tried and the driver can, else
+/// generically.
 fn attach(
-    best: Mode,
     candidate: &Candidate,
     locals: &[Vec<SocketAddr>],
 ) -> io::Result<(Program, OwnedFd, Mode)> {
@@ -189,7 +212,7 @@ fn attach(
     let count = u32::try_from(count).map_err(|_| io::ErrorKind::InvalidInput)?;
     let program = Program::load(count, candidate.queues)?;
     let interface = candidate.name.as_str();
-    if best == Mode::Native {
+    if candidate.mode == Mode::Native {
         match program.attach(candidate.index, Mode::Native) {
             Ok(link) => {
                 tracing::info!(interface, queues = candidate.queues, "native XDP attached");
@@ -205,38 +228,75 @@ fn attach(
     Ok((program, link, Mode::Generic))
 }
 
-/// Decides who serves which queues. Several workers need rules in every interface; with one refused,
-/// the first worker takes all.
-fn steer(candidates: &[&Candidate], locals: &[Vec<SocketAddr>]) -> (Plan, Vec<Rule>) {
+/// Who serves which queues.
+struct Steering<R> {
+    plan: Plan,
+    rules: Vec<R>,
+    /// Families (IPv6: true) whose ports cannot be steered: the kernel's sockets receive for them.
+    unsteered: Vec<bool>,
+}
+
+/// Several workers need rules in every interface, put there by `insert`. Cards that know only one of
+/// IPv4 and IPv6 steer that one; with none, the first worker takes all.
+fn steer<R>(
+    candidates: &[&Candidate],
+    locals: &[Vec<SocketAddr>],
+    insert: impl Fn(&str, u16, bool, u32) -> io::Result<R>,
+) -> Steering<R> {
+    let (plan, rules, unsteered) = (Plan::FirstTakesAll, Vec::new(), Vec::new());
+    let mut steering = Steering { plan, rules, unsteered };
     if locals.len() < 2 {
-        return (Plan::FirstTakesAll, Vec::new());
+        return steering;
     }
+    let mut families: Vec<bool> = locals.iter().flatten().map(SocketAddr::is_ipv6).collect();
+    families.sort_unstable();
+    families.dedup();
+    for ipv6 in families {
+        match steer_family(candidates, locals, ipv6, &insert) {
+            Ok(rules) => {
+                steering.plan = Plan::OneEach;
+                steering.rules.extend(rules);
+            }
+            Err((interface, error)) => {
+                let family = if ipv6 { "IPv6" } else { "IPv4" };
+                tracing::warn!(interface, family, %error, "this interface cannot steer ports to queues");
+                steering.unsteered.push(ipv6);
+            }
+        }
+    }
+    match steering.plan {
+        Plan::FirstTakesAll => {
+            tracing::warn!("only the first worker uses AF_XDP, and takes all queues");
+            steering.unsteered.clear();
+        }
+        Plan::OneEach => {
+            tracing::info!(workers = locals.len(), "each worker has a queue of its own")
+        }
+    }
+    steering
+}
+
+/// The rules for one family, or which interface refused one.
+fn steer_family<'a, R>(
+    candidates: &[&'a Candidate],
+    locals: &[Vec<SocketAddr>],
+    ipv6: bool,
+    insert: impl Fn(&str, u16, bool, u32) -> io::Result<R>,
+) -> Result<Vec<R>, (&'a str, io::Error)> {
     let mut rules = Vec::new();
     for candidate in candidates {
         for (queue, locals) in (0..candidate.queues).zip(locals) {
-            let mut wanted: Vec<(u16, bool)> =
-                locals.iter().map(|local| (local.port(), local.is_ipv6())).collect();
-            wanted.sort_unstable();
-            wanted.dedup();
-            for (port, ipv6) in wanted {
-                match Rule::insert(&candidate.name, port, ipv6, queue) {
-                    Ok(rule) => rules.push(rule),
-                    Err(error) => {
-                        tracing::warn!(
-                            interface = candidate.name,
-                            %error,
-                            "this interface cannot steer ports to queues: \
-                             only the first worker uses AF_XDP, and takes all queues"
-                        );
-                        return (Plan::FirstTakesAll, Vec::new());
-                    }
-                }
+            let of_family = locals.iter().filter(|local| local.is_ipv6() == ipv6);
+            let mut ports: Vec<u16> = of_family.map(SocketAddr::port).collect();
+            ports.sort_unstable();
+            ports.dedup();
+            for port in ports {
+                let rule = insert(&candidate.name, port, ipv6, queue);
+                rules.push(rule.map_err(|error| (candidate.name.as_str(), error))?);
             }
         }
-        let workers = candidate.queues.min(u32::try_from(locals.len()).unwrap_or(u32::MAX));
-        tracing::info!(interface = candidate.name, workers, "each worker has a queue of its own");
     }
-    (Plan::OneEach, rules)
+    Ok(rules)
 }
 
 /// The places of a worker's sockets.
@@ -270,12 +330,12 @@ fn open(
     candidates: &[&Candidate],
     interfaces: &Arc<Interfaces>,
     all_native: bool,
-) -> io::Result<Share> {
+) -> Result<Share, Refused> {
     // Zero-copy only where every driver can; a UMEM is of one kind for all its sockets.
     if all_native {
         match open_in(places, candidates, interfaces, false) {
             Ok(share) => return Ok(share),
-            Err(error) => tracing::warn!(%error, "AF_XDP only in copy mode"),
+            Err(Refused { error, .. }) => tracing::warn!(%error, "AF_XDP only in copy mode"),
         }
     }
     open_in(places, candidates, interfaces, true)
@@ -286,25 +346,68 @@ fn open_in(
     candidates: &[&Candidate],
     interfaces: &Arc<Interfaces>,
     copy: bool,
-) -> io::Result<Share> {
+) -> Result<Share, Refused> {
     let each =
         (RECEIVE_FRAMES / places.len().next_power_of_two()).clamp(FEWEST_FRAMES, MOST_FRAMES);
     let (receive_frames, transmit_frames) =
-        umem::allocate(each * places.len(), TRANSMIT_RING as usize)?;
+        umem::allocate(each * places.len(), TRANSMIT_RING as usize)
+            .map_err(refused(places[0].interface))?;
     let addresses: Vec<u64> = receive_frames.addresses().collect();
     let mut receivers: Vec<Receiver> = Vec::new();
     let mut senders = Vec::new();
     for (place, frames) in places.iter().zip(addresses.chunks_exact(each)) {
         let first = receivers.first().map(|first| first.socket.as_fd());
-        let (receiver, sender) = socket::open(*place, &receive_frames, frames, first, copy)?;
+        let (receiver, sender) = socket::open(*place, &receive_frames, frames, first, copy)
+            .map_err(refused(place.interface))?;
         receivers.push(receiver);
         senders.push(sender);
     }
     for (candidate, interface) in candidates.iter().zip(&interfaces.attached) {
         for receiver in receivers.iter().filter(|r| r.place.interface == candidate.index) {
-            interface.program.add_socket(receiver.place.queue, receiver.socket.as_fd())?;
+            let added = interface.program.add_socket(receiver.place.queue, receiver.socket.as_fd());
+            added.map_err(refused(candidate.index))?;
         }
     }
     let _attached = Arc::clone(interfaces);
     Ok(Share { receivers, senders, receive_frames, transmit_frames, _attached })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What two workers with an IPv4 and an IPv6 address each get of two cards with 2 and 4 queues, if
+    /// the card `name` refuses a family.
+    fn check(refuses: impl Fn(&str, bool) -> bool, plan: Plan, rules: &str, unsteered: &[bool]) {
+        let candidate = |name: &str, queues| Candidate {
+            name: name.to_owned(),
+            index: queues,
+            queues,
+            mode: Mode::Native,
+        };
+        let (one, two) = (candidate("a", 2), candidate("b", 4));
+        let locals = [7001, 7002].map(|port| {
+            let address = |ip: &str| SocketAddr::new(ip.parse().expect("an address"), port);
+            vec![address("192.0.2.1"), address("192.0.2.2"), address("2001:db8::1")]
+        });
+        let insert = |name: &str, port: u16, ipv6: bool, queue: u32| {
+            if refuses(name, ipv6) {
+                return Err(io::ErrorKind::Unsupported.into());
+            }
+            Ok(format!("{name} {} {port} -> {queue}", if ipv6 { 6 } else { 4 }))
+        };
+        let steering = steer(&[&one, &two], &locals, insert);
+        assert_eq!((steering.plan, steering.rules.join(", ").as_str()), (plan, rules));
+        assert_eq!(steering.unsteered, unsteered);
+    }
+
+    #[test]
+    fn each_worker_has_a_queue_where_a_card_steers_at_least_one_family() {
+        let four = "a 4 7001 -> 0, a 4 7002 -> 1, b 4 7001 -> 0, b 4 7002 -> 1";
+        let six = "a 6 7001 -> 0, a 6 7002 -> 1, b 6 7001 -> 0, b 6 7002 -> 1";
+        check(|_, _| false, Plan::OneEach, &format!("{four}, {six}"), &[]);
+        check(|name, ipv6| name == "b" && ipv6, Plan::OneEach, four, &[true]);
+        check(|name, ipv6| name == "a" && !ipv6, Plan::OneEach, six, &[false]);
+        check(|name, _| name == "b", Plan::FirstTakesAll, "", &[]);
+    }
 }
