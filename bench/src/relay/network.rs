@@ -4,6 +4,7 @@
 //! their own where it has several, and go when the [`Network`] is dropped.
 
 use std::net::Ipv4Addr;
+use std::os::unix::process::CommandExt;
 use std::process::Command;
 
 use anyhow::{Context, bail};
@@ -200,8 +201,10 @@ fn run(command: &mut Command) -> anyhow::Result<()> {
 impl Drop for Network {
     fn drop(&mut self) {
         for name in &self.namespaces {
-            // The interfaces go with it.
-            let _ = Command::new("ip").args(["netns", "delete", name]).output();
+            // The interfaces go with it. In a process group of its own: what stops a bench, such as
+            // timeout(1) or a second Ctrl-C, often stops all of its group.
+            let mut delete = Command::new("ip");
+            let _ = delete.args(["netns", "delete", name]).process_group(0).output();
         }
     }
 }
