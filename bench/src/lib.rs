@@ -72,8 +72,8 @@ pub async fn run(bench: Bench) -> anyhow::Result<()> {
     }
 }
 
-/// Completes at Ctrl-C or SIGTERM.
-async fn stop_signal() {
+/// Completes at Ctrl-C or SIGTERM; from its first poll on, neither ends the process by itself.
+pub async fn stop_signal() {
     let mut terminate = signal(SignalKind::terminate()).expect("signals can be caught");
     let mut interrupt = signal(SignalKind::interrupt()).expect("signals can be caught");
     tokio::select! {

@@ -11,7 +11,6 @@ pub mod shard;
 pub mod up;
 
 use hype_node::io::IoKind;
-use tokio::signal::unix::{SignalKind, signal};
 
 fn io_kind(text: &str) -> Result<IoKind, String> {
     text.parse().map_err(|error: hype_node::io::UnknownIoKind| error.to_string())
@@ -19,11 +18,6 @@ fn io_kind(text: &str) -> Result<IoKind, String> {
 
 /// Completes at Ctrl-C or SIGTERM.
 async fn stop_signal() {
-    let mut terminate = signal(SignalKind::terminate()).expect("signals can be caught");
-    let mut interrupt = signal(SignalKind::interrupt()).expect("signals can be caught");
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
-    }
+    hype_bench::stop_signal().await;
     tracing::info!("stopping");
 }

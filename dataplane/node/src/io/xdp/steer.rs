@@ -45,7 +45,6 @@ const PORT_V4: usize = 10;
 const PORT_V6: usize = 34;
 
 /// One request; the answer is written over it.
-#[derive(Debug, PartialEq)]
 #[repr(C, align(8))]
 struct Request<const LEN: usize>([u8; LEN]);
 
